@@ -1,0 +1,384 @@
+"""Every option of a transporter, checked once and frozen.
+
+`parse_options` takes what people write (keywords, a mapping, a URL, a service name) and gives an `Options`. Nothing here
+reads a clock, a file of the user's or the network; whatever is wrong is a `ConfigurationError` that names the option.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+from . import option_values as check
+from . import presets
+from .errors import ConfigurationError
+from .option_url import parse_url
+from .option_values import Credentials, Rate, TLSOptions, unknown, wrong
+
+__all__ = ["Credentials", "Options", "Rate", "TLSOptions", "parse_options"]
+
+_RATE_DELTA = 1_000  # milliseconds, as people know it from elsewhere
+
+
+def _rates(name: str, value: object) -> tuple[Rate, ...]:
+    if value is None:
+        return ()
+    items: list[Any] = value.split(",") if isinstance(value, str) else [value]
+    if isinstance(value, (tuple, list)):
+        items = list(value)
+    if not all(isinstance(item, (Rate, str)) for item in items):
+        raise wrong(name, f"must be a Rate, a text such as '14/s', or a list of those, not {value!r}")
+    return tuple(Rate.parse(item) if isinstance(item, str) else item for item in items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Options:
+    """What a transporter was told. Use `parse_options` to make one: it also knows URLs and services.
+
+    Durations are seconds, and a ``…_timeout`` above 3,600 is refused; ``None`` means "not bounded" or "not set".
+
+    *Where*
+
+    :param host: name or IP address of the server
+    :param port: ``None``: 465 if ``secure``, otherwise 587
+    :param secure: TLS from the first byte (RFC 8314 §3.3); ``None``: true when the port is 465
+    :param unix_socket: path of a Unix socket to use in place of host and port
+    :param sock: a connected socket to use; ``secure`` still says whether TLS is to be done on it
+    :param local_address: IP address of this machine to connect from
+    :param name: what EHLO says; ``None``: this machine's name
+    :param service: canonical name of the preset that was merged in; by itself it merges nothing here
+
+    *Trust and identity*
+
+    :param starttls: ``"auto"``: whenever offered, and required when ``auth`` is set, loopback excepted; ``"required"``;
+        ``"opportunistic"``: go on in clear text when refused; ``"never"`` (RFC 3207)
+    :param tls: `TLSOptions` or an ``ssl.SSLContext``
+    :param servername: name to find in the certificate and to send as SNI; ``None``: the host
+    :param auth: `Credentials`
+    :param auth_method: SASL mechanism to use in place of the strongest that suits
+    :param allow_cleartext_auth: log in without TLS, readable by anybody on the way
+
+    *The pool* (P-01 to P-12)
+
+    :param pool: keep connections and reuse them
+    :param max_connections: the most open at once, those being opened included
+    :param min_connections: kept open when idle
+    :param max_messages: on one connection, then it is replaced; -1 without bound
+    :param max_requeues: how often a message goes back when its connection closes mid-send; -1 without bound
+    :param idle_timeout: seconds after which an idle connection is closed
+    :param max_age: seconds after which a connection is replaced
+    :param check_after: seconds of idleness after which NOOP asks whether the server is still there
+    :param max_queue: messages that may wait
+    :param pipeline_depth: messages on a connection whose end of data is unanswered
+    :param max_recipients: of one transaction; the rest follows in further ones
+
+    *Rate* (P-23, P-24)
+
+    :param rate: a `Rate`, a text such as ``"14/s"``, or several; kept as a tuple
+    :param rate_limit: deprecated, and moved into ``rate``: messages in any window of ``rate_delta``
+    :param rate_delta: deprecated: **milliseconds**
+    :param max_throttle_wait: the most seconds that a throttled message is retried
+
+    *Time* (P-19, P-26)
+
+    :param dns_timeout: for the name look-up
+    :param connection_timeout: until connected, TLS included
+    :param greeting_timeout: from connected to the greeting
+    :param socket_timeout: without any byte
+    :param command_timeout: of any one reply; ``None``: RFC 5321 §4.5.3.2 holds
+    :param deadline: of a message, from its call to its outcome
+    :param connection_wait: how long messages wait for a relay that is down
+    :param auth_retry_after: before a refused login is tried again
+
+    *The rest*
+
+    :param on_uncertain: ``"requeue"`` or ``"fail"`` when the answer to the end of data is lost (P-18)
+    :param max_duplicates: how often such a message is sent again
+    :param disable: SMTP extensions not to use although offered, such as ``{"PIPELINING"}``
+    :param defaults: message fields for messages that do not have their own
+    :raises ConfigurationError: a value has the wrong type or range, or contradicts another; ``option`` names it
+    """
+
+    host: str = "localhost"
+    port: int | None = None
+    secure: bool | None = None
+    unix_socket: str | None = None
+    sock: Any = None
+    local_address: str | None = None
+    name: str | None = None
+    service: str | None = None
+
+    starttls: Literal["auto", "required", "opportunistic", "never"] = "auto"
+    tls: TLSOptions | Any = None
+    servername: str | None = None
+    auth: Credentials | None = None
+    auth_method: str | None = None
+    allow_cleartext_auth: bool = False
+
+    pool: bool = False
+    max_connections: int = 5
+    min_connections: int = 0
+    max_messages: int = 100
+    max_requeues: int = -1
+    idle_timeout: float = 60.0
+    max_age: float | None = None
+    check_after: float | None = None
+    max_queue: int = 10_000
+    pipeline_depth: int = 1
+    max_recipients: int | None = None
+
+    rate: tuple[Rate, ...] = ()
+    rate_limit: int | None = None
+    rate_delta: int = _RATE_DELTA
+    max_throttle_wait: float = 300.0
+
+    dns_timeout: float = 30.0
+    connection_timeout: float = 120.0
+    greeting_timeout: float = 30.0
+    socket_timeout: float = 600.0
+    command_timeout: float | None = None
+    deadline: float | None = None
+    connection_wait: float = 30.0
+    auth_retry_after: float = 60.0
+
+    on_uncertain: Literal["requeue", "fail"] = "requeue"
+    max_duplicates: int = 1
+    disable: frozenset[str] = frozenset()
+    # A mapping has no hash; equality still looks at it.
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for name, rule in _RULES.items():
+            object.__setattr__(self, name, rule(name, getattr(self, name)))
+        self._convert_rate_limit()
+        self._refuse_contradictions()
+        method = self.auth.method if self.auth else None
+        object.__setattr__(self, "auth_method", self.auth_method or method)
+
+    def _convert_rate_limit(self) -> None:
+        if self.rate_limit is None and self.rate_delta == _RATE_DELTA:
+            return
+        instead = Rate(self.rate_limit, self.rate_delta / 1_000) if self.rate_limit else None
+        if instead and self.rate:
+            raise wrong("rate_limit", "is the old form of rate, which is given too; keep rate")
+        warnings.warn(
+            f"rate_limit and rate_delta are deprecated; write rate={str(instead)!r}"
+            if instead
+            else "rate_limit and rate_delta are deprecated; without a limit leave both away",
+            DeprecationWarning,
+            stacklevel=_level_of_caller(),
+        )
+        if instead:
+            object.__setattr__(self, "rate", (instead,))
+        # Forgotten once converted, so that dataclasses.replace() finds no contradiction.
+        object.__setattr__(self, "rate_limit", None)
+        object.__setattr__(self, "rate_delta", _RATE_DELTA)
+
+    def _refuse_contradictions(self) -> None:
+        if self.effective_secure and self.starttls != "auto":
+            raise wrong(
+                "starttls",
+                f"is {self.starttls!r}, but the connection is TLS from the first byte (secure=True or port 465); "
+                "keep one of the two",
+            )
+        if self.sock is not None and self.unix_socket is not None:
+            raise wrong("sock", "is given together with unix_socket; keep one")
+        if self.local_address is not None and (self.sock is not None or self.unix_socket is not None):
+            raise wrong("local_address", "has no meaning with sock or unix_socket")
+        if self.sock is not None and self.pool:
+            raise wrong("sock", "is one connection, and a pool needs to open its own")
+        if self.min_connections > self.max_connections:
+            raise wrong(
+                "min_connections",
+                f"{self.min_connections} is more than max_connections={self.max_connections}",
+            )
+        if self.auth and self.auth.method and self.auth_method not in (None, self.auth.method):
+            raise wrong("auth_method", f"is {self.auth_method!r}, but auth says {self.auth.method!r}")
+
+    @property
+    def effective_secure(self) -> bool:
+        """Whether TLS starts with the first byte."""
+        return self.port == 465 if self.secure is None else self.secure
+
+    @property
+    def effective_port(self) -> int:
+        return self.port or (465 if self.secure else 587)
+
+    @property
+    def effective_servername(self) -> str:
+        """The name that the certificate must hold: the host without the dot that ends an absolute name."""
+        return (self.servername or self.host).removesuffix(".")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the bytes stay on this machine, so that ``auth`` needs no TLS."""
+        if self.unix_socket is not None:
+            return True
+        if self.sock is not None:
+            return False  # nobody knows where it leads
+        if check.is_ip(self.host):
+            address = ipaddress.ip_address(self.host)
+            mapped = getattr(address, "ipv4_mapped", None)
+            return (mapped or address).is_loopback
+        return self.host.lower().removesuffix(".") == "localhost"
+
+    def redacted_url(self) -> str:
+        """Where this leads, for logs: ``"smtps://me%40example.org:***@mail.example.org:465"``."""
+        user = f"{quote(self.auth.user, safe='')}:***@" if self.auth else ""
+        if self.unix_socket is not None:
+            return f"smtp+unix://{user}{quote(self.unix_socket)}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"smtp{'s' if self.effective_secure else ''}://{user}{host}:{self.effective_port}"
+
+    def __repr__(self) -> str:
+        # Only what differs from the defaults, and never what a message or a key holds.
+        shown = []
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if value != getattr(_DEFAULTS, option.name):
+                shown.append(f"{option.name}={'…' if option.name == 'defaults' else repr(value)}")
+        return f"Options({', '.join(shown)})"
+
+
+_RULES: dict[str, check.Check] = {
+    "host": check.host_name,
+    "port": check.or_none(check.port),
+    "secure": check.or_none(check.flag),
+    "unix_socket": check.or_none(check.text),
+    "sock": check.or_none(check.socket),
+    "local_address": check.or_none(check.ip),
+    "name": check.or_none(check.ehlo_name),
+    "service": check.or_none(check.text),
+    "starttls": check.one_of("auto", "required", "opportunistic", "never"),
+    "tls": lambda name, value: TLSOptions.of(value),
+    "servername": check.or_none(check.host_name),
+    "auth": check.or_none(lambda name, value: Credentials.of(value)),
+    "auth_method": check.or_none(check.mechanism),
+    "allow_cleartext_auth": check.flag,
+    "pool": check.flag,
+    "max_connections": check.count(1),
+    "min_connections": check.count(0),
+    "max_messages": check.count(1, or_minus_one=True),
+    "max_requeues": check.count(0, or_minus_one=True),
+    "idle_timeout": check.seconds(),
+    "max_age": check.or_none(check.seconds()),
+    "check_after": check.or_none(check.seconds(zero=True)),
+    "max_queue": check.count(1),
+    "pipeline_depth": check.count(1),
+    "max_recipients": check.or_none(check.count(1)),
+    "rate": _rates,
+    "rate_limit": check.or_none(check.count(0)),
+    "rate_delta": check.count(1),
+    "max_throttle_wait": check.seconds(zero=True),
+    "dns_timeout": check.seconds(),
+    "connection_timeout": check.seconds(),
+    "greeting_timeout": check.seconds(),
+    "socket_timeout": check.seconds(),
+    "command_timeout": check.or_none(check.seconds()),
+    "deadline": check.or_none(check.seconds()),
+    "connection_wait": check.seconds(zero=True),
+    "auth_retry_after": check.seconds(zero=True),
+    "on_uncertain": check.one_of("requeue", "fail"),
+    "max_duplicates": check.count(0),
+    "disable": check.extensions,
+    "defaults": check.mapping,
+}
+
+
+def _level_of_caller() -> int:
+    """Which ``stacklevel`` is the first frame outside this package: the line that a warning should name."""
+    frame, level = sys._getframe(1), 0
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    return level + 1
+
+
+_DEFAULTS = Options()
+_SECONDS = "in seconds, not milliseconds"
+_ELSEWHERE = {
+    "requireTLS": "starttls='required'",
+    "ignoreTLS": "starttls='never'",
+    "opportunisticTLS": "starttls='opportunistic'",
+    "maxConnections": "max_connections",
+    "maxMessages": "max_messages",
+    "maxRequeues": "max_requeues",
+    "rateLimit": "rate='14/s' (rate_limit is deprecated)",
+    "rateDelta": "rate='14/s' (rate_delta is deprecated)",
+    "socketTimeout": f"socket_timeout, {_SECONDS}",
+    "greetingTimeout": f"greeting_timeout, {_SECONDS}",
+    "connectionTimeout": f"connection_timeout, {_SECONDS}",
+    "dnsTimeout": f"dns_timeout, {_SECONDS}",
+    "idleTimeout": f"idle_timeout, {_SECONDS}",
+    "authMethod": "auth_method",
+    "localAddress": "local_address",
+    "serverName": "servername",
+    "connection": "sock",
+    "socket": "sock",
+    "socketPath": "unix_socket",
+    "user": "auth=(user, password)",
+    "username": "auth=(user, password)",
+    "password": "auth=(user, password)",
+    "pass": "auth=(user, password)",
+    "hostname": "host",
+    "timeout": "connection_timeout, command_timeout or deadline",
+    "use_tls": "secure=True for TLS from the first byte, or starttls='required'",
+    "start_tls": "starttls='required'",
+}
+# "int | None" is an int to the URL form.
+_TYPES = {option.name: str(option.type).partition(" ")[0] for option in dataclasses.fields(Options)}
+
+
+def parse_options(url_or_mapping: str | Mapping[str, Any] | None = None, /, **keywords: Any) -> Options:
+    """Options from a URL, a mapping, keywords, or a URL or mapping with keywords that win over it.
+
+    What is said explicitly wins over what the ``service`` preset says, and a keyword wins over the URL. All defaults
+    and units are those of `Options`.
+
+    :param url_or_mapping: ``"smtps://user:password@host:465/?pool=true&max_connections=5"`` (percent-encoded where
+        needed; ``tls.verify=false`` and the like for TLS), or a mapping of option names, which may hold ``url``
+    :param keywords: option names
+    :raises ConfigurationError: an option is unknown, malformed, or contradicts another
+    """
+    given: dict[str, Any] = {}
+    if isinstance(url_or_mapping, str):
+        given["url"] = url_or_mapping
+    elif isinstance(url_or_mapping, Mapping):
+        given.update(url_or_mapping)
+    elif url_or_mapping is not None:
+        raise ConfigurationError(f"options are a URL or a mapping, not {type(url_or_mapping).__name__}")
+    if given.get("url") is not None and keywords.get("url") is not None:
+        raise wrong("url", "is given twice")
+    given.update(keywords)
+    url = given.pop("url", None)
+    if url is not None:
+        given = _merge_url(parse_url(check.text("url", url), _TYPES), given)
+    for name in given:
+        _refuse_unknown(name)
+    if given.get("service") is not None:
+        given = presets.find(check.text("service", given["service"])).fill(given)
+    return Options(**given)
+
+
+def _merge_url(from_url: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    if from_url.get("secure") is True and given.get("secure") is False:
+        raise wrong(
+            "secure", "is False, but the URL begins with smtps://; write smtp:// or leave secure away"
+        )
+    merged = {**from_url, **given}
+    if isinstance(from_url.get("tls"), Mapping) and isinstance(given.get("tls"), Mapping):
+        merged["tls"] = {**from_url["tls"], **given["tls"]}
+    return merged
+
+
+def _refuse_unknown(name: object) -> None:
+    if name in _TYPES:
+        return
+    if name in _ELSEWHERE:
+        raise ConfigurationError(f"unknown option {name!r}; write {_ELSEWHERE[str(name)]}", option=str(name))
+    raise unknown("", name, (*_TYPES, "url"))
