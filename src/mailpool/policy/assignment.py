@@ -1,0 +1,310 @@
+"""Which waiting message gets which connection, which connection opens, and which closes.
+
+``decide`` is one pure function of the state and the time: it changes nothing and names the one thing to do next. The pool
+does it, notes it in the state, and asks again until the answer is ``Wait``. All the bookkeeping of the pool is here as
+plain data, so that every rule can be tested without a socket.
+
+Each decision looks at heads and counters only: its cost does not grow with the queue, nor with the connections.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from .line import Line
+from .rate import Limiter
+
+# Attempts to connect go one at a time once so many in a row have failed: the relay counts as down (P-19).
+DOWN_AFTER = 3
+# A replacement is begun when a connection has so few messages left: about what a handshake takes, counted in messages
+# of one round trip each (P-08).
+AHEAD = 6
+# The same for a connection whose age ends, in seconds.
+AHEAD_SECONDS = 5.0
+
+
+class Waiting(Protocol):
+    """A message in the queue, as the decision sees it."""
+
+    priority: int
+    gone: bool
+    waiting_since: float
+    not_before: float
+
+    @property
+    def weight(self) -> int:
+        """How many recipients the next transaction has: what a rate by recipients counts."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One connection, being opened, open, or closing."""
+
+    lane: Lane
+    open: bool = False
+    leaving: bool = False  # takes no more messages, and closes when it is idle
+    can_begin: bool = False
+    idle_since: float | None = None
+    checked: bool = False  # a NOOP has been answered since it was last used
+    remaining: float = math.inf  # messages that it may still begin
+    retire_at: float = math.inf
+    connection: Any = None
+
+    @property
+    def exhausted(self) -> bool:
+        return self.remaining <= 0 or self.leaving
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """The messages and connections that share one key (P-04)."""
+
+    key: Hashable
+    line: Line[Any] = field(default_factory=Line)
+    alone: deque[Any] = field(default_factory=deque)  # travel alone on their connection, and are due (P-18)
+    sleeping: list[tuple[float, int, Any]] = field(default_factory=list)  # a heap of those that are not due
+    idle: dict[Slot, None] = field(default_factory=dict)  # the longest idle first
+    hungry: dict[Slot, None] = field(default_factory=dict)  # busy, and able to begin another message
+    ending: dict[Slot, None] = field(default_factory=dict)  # near their last message or the end of their age
+    opening: int = 0
+    open: int = 0
+    reserved: Slot | None = None  # takes nothing until it is idle, for a message that travels alone
+    min_connections: int = 0
+    failures: int = 0  # attempts to connect that failed in a row
+    retry_at: float = 0.0
+    first_failure_at: float | None = None
+    blocked_until: float = 0.0
+
+    @property
+    def connections(self) -> int:
+        return self.open + self.opening
+
+    @property
+    def due(self) -> int:
+        """Messages that could go now, if there were a connection and a token."""
+        return len(self.line) + len(self.alone)
+
+    @property
+    def waiting(self) -> int:
+        return len(self.line) + len(self.alone) + len(self.sleeping)
+
+    @property
+    def is_down(self) -> bool:
+        return self.failures >= DOWN_AFTER and self.open == 0
+
+    def heads(self) -> Iterator[Any]:
+        if self.alone:
+            yield self.alone[0]
+        yield from self.line.heads()
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """Everything that a decision depends on, but the time."""
+
+    max_connections: int
+    idle_timeout: float = math.inf
+    connection_wait: float = math.inf
+    check_after: float | None = None
+    ageing: bool = False  # whether connections have a greatest age
+    limiter: Limiter | None = None
+    lanes: dict[Hashable, Lane] = field(default_factory=dict)
+    total: int = 0  # connections open, opening and closing
+    leaving: int = 0  # of these, closing or about to
+
+
+class Assign(NamedTuple):
+    """Write ``message`` on ``slot`` now; its token is granted with it."""
+
+    slot: Slot
+    message: Any
+    alone: bool
+
+
+class Open(NamedTuple):
+    lane: Lane
+
+
+class Close(NamedTuple):
+    """Close an idle connection, or let a busy one go once it is idle."""
+
+    slot: Slot
+    why: str
+
+
+class Probe(NamedTuple):
+    """Ask with NOOP whether the server is still there."""
+
+    slot: Slot
+
+
+class Reserve(NamedTuple):
+    """Let the slot run dry, for a message that travels alone."""
+
+    slot: Slot
+
+
+class Due(NamedTuple):
+    """The back-off of the lane's first sleeping message is over."""
+
+    lane: Lane
+
+
+class GiveUp(NamedTuple):
+    """``message`` has waited ``connection_wait`` for a relay that is down."""
+
+    lane: Lane
+    message: Any
+
+
+class Wait(NamedTuple):
+    """Nothing to do until something happens, or until this time."""
+
+    until: float
+
+
+Action = Assign | Open | Close | Probe | Reserve | Due | GiveUp | Wait
+
+
+def decide(state: State, now: float) -> Action:
+    """The one thing to do next.
+
+    :param state: as it is; not changed
+    :param now: seconds on the clock that all times of the state are on
+    """
+    wake = math.inf
+    starved: Lane | None = None
+    for lane in state.lanes.values():
+        if lane.sleeping:
+            at = lane.sleeping[0][0]
+            if at <= now:
+                return Due(lane)
+            wake = min(wake, at)
+        if not (lane.line or lane.alone):
+            continue
+        step, at = _serve(state, lane, now)
+        if step is not None:
+            return step
+        wake = min(wake, at)
+        if starved is None and lane.connections == 0:
+            starved = lane
+    for lane in state.lanes.values():
+        step, at = _tend(state, lane, now)
+        if step is not None:
+            return step
+        wake = min(wake, at)
+    if starved is not None and state.total >= state.max_connections and not state.leaving:
+        victim = _victim(state, starved)
+        if victim is not None:
+            return Close(victim, "another identity needs a connection")
+    return Wait(wake)
+
+
+def _serve(state: State, lane: Lane, now: float) -> tuple[Action | None, float]:
+    """Something for the messages of ``lane`` that are due, or when to look again."""
+    wake = math.inf
+    if lane.first_failure_at is not None and lane.open == 0:
+        for message in lane.heads():
+            at = max(message.waiting_since, lane.first_failure_at) + state.connection_wait
+            if at <= now:
+                return GiveUp(lane, message), wake
+            wake = min(wake, at)
+
+    # A message that travels alone needs an idle connection; until there is one, the others go on.
+    if lane.alone and not lane.idle and lane.hungry and lane.reserved is None:
+        return Reserve(next(iter(lane.hungry))), wake
+    alone = bool(lane.alone) and (bool(lane.idle) or not lane.line)
+    message: Any = lane.alone[0] if alone else lane.line.peek()
+    if state.limiter is not None:
+        at = state.limiter.ready_at(now, message.weight)
+        if at > now:
+            # Neither a connection is held nor one opened for a message that has no token (P-23).
+            return None, min(wake, at)
+    if lane.idle:
+        # The one used last: the others may reach their idle time-out, and the pool shrinks to what it needs.
+        slot = next(reversed(lane.idle))
+        if slot.retire_at <= now:
+            return Close(slot, "its age"), wake
+        if (
+            state.check_after is not None
+            and not slot.checked
+            and now - (slot.idle_since or now) >= state.check_after
+        ):
+            return Probe(slot), wake
+        return Assign(slot, message, alone), wake
+    if lane.hungry and not alone:
+        return Assign(next(iter(lane.hungry)), message, False), wake
+    if lane.due > lane.opening:
+        return _open(state, lane, now, wake)
+    return None, wake
+
+
+def _open(state: State, lane: Lane, now: float, wake: float) -> tuple[Action | None, float]:
+    if lane.failures >= DOWN_AFTER and lane.opening:
+        return None, wake
+    not_before = max(lane.retry_at, lane.blocked_until)
+    if not_before > now:
+        return None, min(wake, not_before)
+    if state.total < state.max_connections:
+        return Open(lane), wake
+    if not state.leaving:
+        # The longest idle of another key makes room (P-04).
+        others = (
+            next(iter(other.idle)) for other in state.lanes.values() if other is not lane and other.idle
+        )
+        slot = min(others, key=lambda s: s.idle_since or 0.0, default=None)
+        if slot is not None:
+            return Close(slot, "another identity needs a connection"), wake
+    return None, wake
+
+
+def _tend(state: State, lane: Lane, now: float) -> tuple[Action | None, float]:
+    """What keeps the connections of ``lane`` in order: age, idleness, replacements, the minimum."""
+    wake = math.inf
+    if lane.idle:
+        slot = next(iter(lane.idle))
+        at = (slot.idle_since or 0.0) + state.idle_timeout
+        if lane.open > lane.min_connections:
+            if at <= now:
+                return Close(slot, "idle"), wake
+            wake = min(wake, at)
+        if state.ageing:
+            for slot in lane.idle:
+                if slot.retire_at <= now:
+                    return Close(slot, "its age"), wake
+                wake = min(wake, slot.retire_at)
+    wanted = lane.connections < lane.min_connections or (lane.ending and _replacement_missing(lane))
+    if wanted and state.total < state.max_connections:
+        return _open(state, lane, now, wake)
+    return None, wake
+
+
+def _replacement_missing(lane: Lane) -> bool:
+    """Make before break (P-08): a busy connection near its end has nobody yet to take over."""
+    ending = sum(1 for slot in lane.ending if slot.idle_since is None)
+    return ending > lane.opening + sum(1 for slot in lane.idle if slot not in lane.ending)
+
+
+def _victim(state: State, starved: Lane) -> Slot | None:
+    """A busy connection of the key that has the most: it goes once it is idle, so that no key starves another."""
+    lane = max((x for x in state.lanes.values() if x is not starved), key=lambda x: x.open, default=None)
+    if lane is None or lane.open == 0:
+        return None
+    slots = [*lane.idle, *lane.hungry]
+    return slots[0] if slots else None
+
+
+def push_sleeping(lane: Lane, message: Any, order: int) -> None:
+    """Put a message to sleep until its ``not_before``; ``order`` breaks ties."""
+    heapq.heappush(lane.sleeping, (message.not_before, order, message))
+
+
+def pop_due(lane: Lane) -> Any:
+    """Take the first sleeping message, whose time has come."""
+    return heapq.heappop(lane.sleeping)[2]
