@@ -1,1 +1,25 @@
+"""Addresses: mailboxes, their parsing, their normal form (IDNA), and the envelope.
 
+Pure values. Nothing here knows of headers as a whole, of servers or of clocks.
+"""
+
+from __future__ import annotations
+
+from .domain import ascii_domain
+from .encoded_words import decode_words, encode_words
+from .envelope import Envelope
+from .mailbox import Mailbox
+from .parsing import Addresses, parse_mailboxes
+from .phrase import display, display_pieces
+
+__all__ = [
+    "Addresses",
+    "Envelope",
+    "Mailbox",
+    "ascii_domain",
+    "decode_words",
+    "display",
+    "display_pieces",
+    "encode_words",
+    "parse_mailboxes",
+]

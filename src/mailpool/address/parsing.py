@@ -1,0 +1,93 @@
+"""From what callers give to mailboxes: text by RFC 5322 §3.4, tuples, mappings, and lists of those.
+
+The parser is strict on purpose: where a text could be read in two ways it is refused, because a guess is a message
+to the wrong person or a recipient lost. A lenient mode would be another grammar beside this one, asked for by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import TypeAlias
+
+from ..errors import AddressError
+from .grammar import read_address_list
+from .mailbox import Mailbox
+from .syntax import match_plain_address, show
+
+Addresses: TypeAlias = (
+    str | Mailbox | tuple[str, str] | Mapping[str, str | None] | Iterable["Addresses"] | None
+)
+
+_DEEPEST = 20
+_LONGEST_REMEMBERED = 320
+_read_remembered = lru_cache(maxsize=1024)(read_address_list)
+
+
+def parse_mailboxes(value: Addresses, field: str) -> tuple[Mailbox, ...]:
+    """The mailboxes that ``value`` names, in order, repeated ones included.
+
+    value  text with one or more mailboxes, groups, comments and quoted strings (RFC 5322 §3.4); a ``Mailbox``; a
+           ``(name, address)`` tuple; a mapping with ``name`` and ``address``; an ``email.headerregistry.Address``;
+           or an iterable of those, nested if you like. ``None`` is no mailbox.
+    field  the name of the field, for errors
+
+    Raises ``AddressError`` when anything in it is not exactly one readable address.
+    """
+    try:
+        if isinstance(value, str):
+            return _from_text(value)
+        found: list[Mailbox] = []
+        _collect(value, found, 0)
+    except AddressError as error:
+        raise AddressError(f"{field}: {error}", field=field) from None
+    return tuple(found)
+
+
+def _from_text(text: str) -> tuple[Mailbox, ...]:
+    return _read_remembered(text) if len(text) <= _LONGEST_REMEMBERED else read_address_list(text)
+
+
+def _collect(value: object, found: list[Mailbox], depth: int) -> None:
+    if isinstance(value, Mailbox):
+        found.append(value)
+    elif isinstance(value, str):
+        found.extend(read_address_list(value))
+    elif value is None:
+        return
+    elif isinstance(value, Mapping):
+        found.append(_from_mapping(value))
+    elif isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value):
+        found.append(_from_pair(*value))
+    elif hasattr(value, "addr_spec"):  # email.headerregistry.Address, known without importing that package
+        found.append(Mailbox(str(getattr(value, "display_name", "")), str(value.addr_spec)))
+    elif isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | memoryview):
+        if depth == _DEEPEST:
+            raise AddressError(f"lists are nested more than {_DEEPEST} deep")
+        for item in value:
+            _collect(item, found, depth + 1)
+    else:
+        raise AddressError(
+            f"{show(repr(value))} is a {type(value).__name__}; give text, a Mailbox, or a list of them"
+        )
+
+
+def _from_mapping(value: Mapping[str, object]) -> Mailbox:
+    unknown = [str(key) for key in value if key not in ("name", "address")]
+    if unknown or "address" not in value:
+        raise AddressError(
+            f"an address given as a mapping has the keys name and address, not {show(str(list(value)))}"
+        )
+    name, address = value.get("name"), value["address"]
+    if not isinstance(address, str) or not (name is None or isinstance(name, str)):
+        raise AddressError("the name and the address in a mapping must be text")
+    return Mailbox(name or "", address)
+
+
+def _from_pair(name: str, address: str) -> Mailbox:
+    # ("a@x", "b@y") is far more often two recipients than a person who is called a@x.
+    if match_plain_address(name) and name.lower() != address.lower():
+        raise AddressError(
+            f"({show(name)}, {show(address)}) reads as two addresses; give two addresses as a list"
+        )
+    return Mailbox(name, address)
