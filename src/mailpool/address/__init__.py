@@ -11,6 +11,7 @@ from .envelope import Envelope
 from .mailbox import Mailbox
 from .parsing import Addresses, parse_mailboxes
 from .phrase import display, display_pieces
+from .syntax import without_lone_surrogates
 
 __all__ = [
     "Addresses",
@@ -22,4 +23,5 @@ __all__ = [
     "display_pieces",
     "encode_words",
     "parse_mailboxes",
+    "without_lone_surrogates",
 ]

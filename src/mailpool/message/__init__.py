@@ -1,1 +1,11 @@
+"""From the fields of a message to its sealed content: headers, encodings, MIME parts.
 
+Pure, but for attachments given as a path, whose files are read at sealing time.
+"""
+
+from __future__ import annotations
+
+from .fields import Attachment, Message
+from .seal import Sealed, seal
+
+__all__ = ["Attachment", "Message", "Sealed", "seal"]

@@ -1,0 +1,141 @@
+"""Attachments as MIME parts (RFC 2183, RFC 2392)."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ..errors import MessageError
+from .custom_headers import checked_headers
+from .encoding import base64_lines, longest_line, with_crlf
+from .fields import ATTACHMENT_KEYS, Attachment, refuse_unknown
+from .folding import LONGEST_LINE, fold_text
+from .message_ids import message_id
+from .parameters import media_type, with_parameters
+from .parts import Leaf
+
+_OWNED: Final = frozenset(("content-type", "content-transfer-encoding", "content-disposition", "content-id"))
+_COMPRESSED: Final = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+_UNKNOWN_TYPE: Final = "application/octet-stream"
+
+
+def attachment_leaves(
+    attachments: Iterable[Attachment | Mapping[str, Any]], *, has_html: bool
+) -> tuple[list[Leaf], list[Leaf]]:
+    """The parts that the HTML shows, and the parts that are attached.
+
+    Raises ``MessageError`` that names ``attachments[n]`` and what is wrong with it.
+    """
+    inline: list[Leaf] = []
+    attached: list[Leaf] = []
+    if isinstance(attachments, str | bytes | Mapping | Attachment):
+        raise MessageError("attachments: give a list of attachments", field="attachments")
+    for number, given in enumerate(attachments):
+        field = f"attachments[{number}]"
+        attachment = _as_attachment(given, field)
+        (inline if attachment.cid and has_html else attached).append(_leaf(attachment, field))
+    return inline, attached
+
+
+def _as_attachment(given: Attachment | Mapping[str, Any], field: str) -> Attachment:
+    if isinstance(given, Attachment):
+        return given
+    if not isinstance(given, Mapping):
+        raise MessageError(
+            f"{field}: give an Attachment or a mapping, not {type(given).__name__}", field=field
+        )
+    refuse_unknown(given, ATTACHMENT_KEYS, field)
+    return Attachment(**given)
+
+
+def _leaf(attachment: Attachment, field: str) -> Leaf:
+    octets, filename, charset = _content(attachment, field)
+    kind, parameters = _media_type(attachment, filename, field)
+    if kind.startswith("multipart/"):
+        raise MessageError(
+            f"{field}.content_type: an attachment cannot be a {kind}", field=f"{field}.content_type"
+        )
+    if charset and kind.startswith("text/"):
+        parameters["charset"] = charset
+    encoding = "base64"
+    if kind.startswith("message/"):
+        encoding, octets = _embedded_message(octets, field)
+    else:
+        octets = base64_lines(octets)
+    disposition = attachment.disposition or ("inline" if attachment.cid else "attachment")
+    if disposition not in ("attachment", "inline"):
+        raise MessageError(
+            f"{field}.disposition: {disposition!r:.60} is neither 'attachment' nor 'inline'",
+            field=f"{field}.disposition",
+        )
+    names = {"filename": filename} if filename else {}
+    header = [
+        with_parameters("Content-Type", kind, parameters, f"{field}.content_type"),
+        with_parameters("Content-Disposition", disposition, names, f"{field}.filename"),
+        f"Content-Transfer-Encoding: {encoding}\r\n",
+    ]
+    if attachment.cid:
+        header.append(f"Content-ID: {message_id(attachment.cid, f'{field}.cid')}\r\n")
+    if attachment.headers:
+        for name, value in checked_headers(attachment.headers, f"{field}.headers"):
+            if name.lower() not in _OWNED:
+                header.append(fold_text(name, value, f"{field}.headers[{name}]"))
+    return Leaf("".join(header), octets, encoding)
+
+
+def _content(attachment: Attachment, field: str) -> tuple[bytes, str, str]:
+    """The octets, the file name, and the charset if the content was given as text."""
+    content, path, filename = attachment.content, attachment.path, attachment.filename
+    if (content is None) == (path is None):
+        raise MessageError(f"{field}: give either content or path", field=field)
+    if filename is not None and not isinstance(filename, str):
+        raise MessageError(f"{field}.filename: must be text", field=f"{field}.filename")
+    if path is not None:
+        return _read(path, field), os.path.basename(os.fsdecode(path)) if filename is None else filename, ""
+    if isinstance(content, str):
+        # Octets and not text: an attachment arrives with the line ends it was given.
+        return content.encode("utf-8", "replace"), filename or "", "utf-8"
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise MessageError(
+            f"{field}.content: give bytes or text, not {type(content).__name__}", field=f"{field}.content"
+        )
+    return bytes(content), filename or "", ""
+
+
+def _read(path: str | os.PathLike[str], field: str) -> bytes:
+    field = f"{field}.path"
+    try:
+        # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever (FIL-03).
+        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(number, "rb") as file:
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                raise MessageError(f"{field}: {path!r:.200} is not a regular file", field=field)
+            return file.read()
+    except (OSError, ValueError, TypeError) as error:
+        raise MessageError(f"{field}: {path!r:.200} cannot be read: {error}", field=field) from error
+
+
+def _media_type(attachment: Attachment, filename: str, field: str) -> tuple[str, dict[str, str]]:
+    if attachment.content_type is not None:
+        return media_type(attachment.content_type, f"{field}.content_type")
+    guessed, compression = mimetypes.guess_type(filename)
+    if compression:
+        return _COMPRESSED.get(compression, _UNKNOWN_TYPE), {}
+    if guessed is None:
+        guessed = "text/plain" if isinstance(attachment.content, str) else _UNKNOWN_TYPE
+    return guessed, {}
+
+
+def _embedded_message(octets: bytes, field: str) -> tuple[str, bytes]:
+    """A message inside a message may not be encoded (RFC 2046 §5.2.1)."""
+    octets = with_crlf(octets)
+    if b"\0" in octets or longest_line(octets) > LONGEST_LINE:
+        raise MessageError(
+            f"{field}.content: a message that holds NUL or a line over {LONGEST_LINE} octets cannot be embedded;"
+            " attach it as application/octet-stream",
+            field=f"{field}.content",
+        )
+    return ("7bit" if octets.isascii() else "8bit"), octets

@@ -1,0 +1,152 @@
+"""The fields of a message, as callers give them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from ..address import Addresses, Envelope
+from ..errors import MessageError
+
+HeaderValue: TypeAlias = str | int | Iterable[str | int] | None
+Headers: TypeAlias = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Attachment:
+    """A file that travels with a message, or an image that its HTML shows (RFC 2183, RFC 2392).
+
+    content       the octets, or text, which is sent in UTF-8; or give ``path``
+    path          a file that is read when the message is sealed
+    filename      the name to show; by default the last part of ``path``; ``""`` for none
+    content_type  the media type, with parameters if needed; by default told from the file name
+    cid           the Content-ID, with or without angle brackets: ``src="cid:…"`` in ``html`` shows this part
+    disposition   ``"attachment"`` or ``"inline"``; by default inline where ``cid`` is given, else attachment
+    headers       more header fields of this part
+    """
+
+    content: bytes | str | None = None
+    path: str | os.PathLike[str] | None = None
+    filename: str | None = None
+    content_type: str | None = None
+    cid: str | None = None
+    disposition: str | None = None
+    headers: Headers | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Message:
+    """A message as fields; all are optional here, and ``seal`` says what is missing.
+
+    from_, sender         the authors, and the one who sends for them if that is another (RFC 5322 §3.6.2). The
+                          envelope's sender is ``sender``, or the first of ``from_``. A mapping says ``"from"``
+    to, cc, bcc           recipients; ``bcc`` is in the envelope only
+    reply_to              where answers go
+    subject, text, html   any text; ``text`` and ``html`` are alternatives of each other
+    attachments           ``Attachment`` objects or mappings with the same keys
+    headers               more header fields: a mapping of names to a value or a list of values, or pairs
+    date                  aware ``datetime``, or text by RFC 5322 or ISO 8601; by default the time of sealing
+    message_id            with or without angle brackets; by default a new one
+    in_reply_to           one Message-ID or several
+    references            Message-IDs, as text or as a list
+    priority              ``"high"``, ``"normal"`` or ``"low"``
+    envelope              an ``Envelope``, or a mapping with ``from``, ``to``, ``cc``, ``bcc``, in place of the addresses
+                          in the header; ``"from": ""`` is the null reverse-path
+    raw                   a whole message, sent as it is but for its line ends; needs ``envelope``
+    """
+
+    from_: Addresses = None
+    sender: Addresses = None
+    to: Addresses = None
+    cc: Addresses = None
+    bcc: Addresses = None
+    reply_to: Addresses = None
+    subject: str | None = None
+    text: str | None = None
+    html: str | None = None
+    attachments: Iterable[Attachment | Mapping[str, Any]] | None = None
+    headers: Headers | None = None
+    date: datetime.datetime | str | None = None
+    message_id: str | None = None
+    in_reply_to: str | Iterable[str] | None = None
+    references: str | Iterable[str] | None = None
+    priority: Literal["high", "normal", "low"] | None = None
+    envelope: Envelope | Mapping[str, Addresses] | None = None
+    raw: bytes | str | None = None
+
+
+Fields: TypeAlias = Mapping[str, Any]
+
+_ATTRIBUTES: Final = tuple(field.name for field in dataclasses.fields(Message))
+FIELD_NAMES: Final = frozenset(name.rstrip("_") for name in _ATTRIBUTES)
+ATTACHMENT_KEYS: Final = frozenset(field.name for field in dataclasses.fields(Attachment))
+_NAMES_OF_OTHERS: Final = {
+    "body": "text",
+    "from_email": "from",
+    "from_": "from",
+    "plain": "text",
+    "recipients": "to",
+}
+
+
+def message_fields(message: Mapping[str, Any] | Message, defaults: Mapping[str, Any] | None) -> Fields:
+    """The fields of ``message`` by name, completed from ``defaults``; unknown names raise ``MessageError``."""
+    if isinstance(message, Message):
+        given = {
+            name.rstrip("_"): value for name in _ATTRIBUTES if (value := getattr(message, name)) is not None
+        }
+    else:
+        given = message  # type: ignore[assignment]
+        if not message.keys() <= FIELD_NAMES:
+            refuse_unknown(message, FIELD_NAMES, "message")
+    if not defaults:
+        return given
+    if not defaults.keys() <= FIELD_NAMES:
+        refuse_unknown(defaults, FIELD_NAMES, "defaults")
+    merged = {**defaults, **given}
+    if defaults.get("headers") and given.get("headers"):
+        merged["headers"] = _merged_headers(defaults["headers"], given["headers"])
+    return merged
+
+
+def refuse_unknown(given: Iterable[object], known: frozenset[str], where: str) -> None:
+    """Raise ``MessageError`` for the first name in ``given`` that is not in ``known``, with the nearest that is."""
+    for name in given:
+        if name in known:
+            continue
+        text = str(name)
+        snake = (
+            "".join(f"_{char.lower()}" if char.isupper() else char for char in text)
+            .replace("-", "_")
+            .strip("_")
+        )
+        near = [_NAMES_OF_OTHERS.get(text, snake)]
+        if near[0] not in known:
+            near = difflib.get_close_matches(snake, sorted(known), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+        raise MessageError(f"{where}: unknown field {text!r:.80}; {hint}", field=text)
+
+
+def header_pairs(headers: object, field: str) -> list[tuple[str, HeaderValue]]:
+    """``headers`` in either of its forms as pairs."""
+    if isinstance(headers, Mapping):
+        return list(headers.items())
+    if isinstance(headers, str | bytes) or not isinstance(headers, Iterable):
+        raise MessageError(f"{field}: give a mapping or a list of pairs", field=field)
+    pairs = list(headers)
+    for pair in pairs:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise MessageError(f"{field}: {pair!r:.80} is not a pair of a name and a value", field=field)
+    return pairs
+
+
+def _merged_headers(defaults: Headers, own: Headers) -> list[tuple[str, HeaderValue]]:
+    mine = header_pairs(own, "headers")
+    names = {str(name).strip().lower() for name, _ in mine}
+    kept = [pair for pair in header_pairs(defaults, "headers") if str(pair[0]).strip().lower() not in names]
+    return kept + mine

@@ -1,0 +1,37 @@
+"""Message-IDs (RFC 5322 §3.6.4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..errors import MessageError
+
+_is_bare_id = re.compile(r"[!-;=?-~]{1,900}").fullmatch
+_separators = re.compile(r"[ \t]+|(?<=>)(?=<)").split
+
+
+def message_id(text: object, field: str) -> str:
+    """One Message-ID with angle brackets, which may be left out in ``text``.
+
+    Raises ``MessageError`` unless it is printable ASCII without spaces or further angle brackets.
+    """
+    bare = text.strip(" \t") if isinstance(text, str) else ""
+    if bare[:1] == "<" and bare[-1:] == ">":
+        bare = bare[1:-1]
+    if not _is_bare_id(bare):
+        raise MessageError(
+            f"{field}: {text!r:.80} is not a Message-ID; write <left@right> in ASCII", field=field
+        )
+    return f"<{bare}>"
+
+
+def message_ids(value: str | Iterable[str], field: str) -> list[str]:
+    """The Message-IDs in text, where white space separates them, or in a list of such texts."""
+    texts = [value] if isinstance(value, str) else list(value)
+    found: list[str] = []
+    for text in texts:
+        if not isinstance(text, str):
+            raise MessageError(f"{field}: {text!r:.80} is not text", field=field)
+        found += [message_id(one, field) for one in _separators(text.strip(" \t")) if one]
+    return found

@@ -1,0 +1,90 @@
+"""Sealing: a message becomes an envelope and octets that no later step changes."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..address import Envelope
+from ..content import Content
+from ..errors import MessageError
+from .composing import composed
+from .envelopes import envelope_of
+from .fields import Message, message_fields
+from .raw import raw_content
+
+if TYPE_CHECKING:
+    import email.message
+
+
+@dataclass(slots=True)
+class Sealed:
+    """A message that is ready to be sent, as often as it takes: every attempt sends the same octets.
+
+    ``envelope``    who it is from and to, as the server is told
+    ``content``     header and body
+    ``message_id``  with angle brackets; ``""`` for a raw message that has none
+    """
+
+    envelope: Envelope
+    content: Content
+    message_id: str
+
+
+def seal(
+    message: Mapping[str, Any] | Message | email.message.Message[Any, Any],
+    *,
+    now: datetime.datetime,
+    token: Callable[[], str],
+    hostname: str = "localhost",
+    defaults: Mapping[str, Any] | None = None,
+) -> Sealed:
+    """Check a message, fix its Message-ID and Date, and write it as octets (RFC 5322, RFC 2045).
+
+    message   a mapping or a ``Message`` (see there for the fields), or a message of the standard library's ``email``
+              package, which brings its own headers
+    now       the time for the Date header, aware
+    token     returns a fresh random string of ASCII letters and digits, at most 48, such as 32 hex digits: for the
+              Message-ID and the MIME boundaries
+    hostname  the right side of the Message-ID when the sender has no domain
+    defaults  fields for whatever ``message`` does not own; ``headers`` are merged one by one. Not used for raw
+              messages and those of the standard library
+
+    What is composed is 7-bit, but for SMTPUTF8 addresses and embedded 8-bit messages.
+    Raises ``MessageError``, or its kind ``AddressError``, that names the field; nothing is half done then.
+    """
+    if not isinstance(message, Mapping | Message):
+        return Sealed(*_from_stdlib(message, now, token, hostname))
+    raw = message.raw if isinstance(message, Message) else message.get("raw")
+    if raw is not None:
+        return _sealed_raw(message_fields(message, None), raw)
+    return Sealed(*composed(message_fields(message, defaults), now, token, hostname))
+
+
+def _sealed_raw(fields: Mapping[str, Any], raw: bytes | str) -> Sealed:
+    if fields.get("envelope") is None:
+        raise MessageError("a raw message needs an envelope, with from and to", field="envelope")
+    others = [name for name, value in fields.items() if value is not None and name not in ("raw", "envelope")]
+    if others:
+        raise MessageError(f"raw is the whole message: {others[0]} cannot be given with it", field=others[0])
+    envelope = fields["envelope"]
+    if isinstance(envelope, Mapping) and "from" not in envelope:
+        raise MessageError(
+            'envelope: a raw message needs "from" in it; "" is the null reverse-path', field="envelope"
+        )
+    content, identity = raw_content(raw, "raw")
+    return Sealed(envelope_of(envelope, None, ()), content, identity)
+
+
+def _from_stdlib(message: Any, *rest: Any) -> tuple[Envelope, Content, str]:
+    import email.message  # seldom needed, and slow to import
+
+    if not isinstance(message, email.message.Message):
+        raise MessageError(
+            f"a message is a mapping, a Message or an EmailMessage, not {type(message).__name__}"
+        )
+    from .stdlib import stdlib_sealed
+
+    return stdlib_sealed(message, *rest)

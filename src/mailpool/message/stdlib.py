@@ -1,0 +1,73 @@
+"""Messages of the standard library's ``email`` package. Its own serializer writes them; only what it leaves open is
+settled here: the envelope, Bcc, Message-ID, Date, and the line ends."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import email.message
+import email.policy
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..address import Addresses, Envelope, Mailbox, ascii_domain, parse_mailboxes
+from ..content import BytesContent
+from ..errors import MessageError
+from .dates import date_text
+from .envelopes import envelope_of
+from .raw import raw_content
+
+# A line end is only a fold when white space and then text follows; everything else could start a header or the body.
+_search_break = re.compile(r"(?:\r\n|\r|\n)(?![ \t]+[^ \t\r\n])|\x00").search
+_unfold = re.compile(r"\r\n|\r|\n").sub
+_HIDDEN: Final = ("Bcc", "Resent-Bcc")
+
+
+def stdlib_sealed(
+    message: email.message.Message[Any, Any],
+    now: datetime.datetime,
+    token: Callable[[], str],
+    hostname: str,
+) -> tuple[Envelope, BytesContent, str]:
+    """The envelope, the content and the Message-ID of a message of the standard library, which is left unchanged.
+
+    The envelope is from Sender, or the first of From, and to To, Cc and Bcc. Message-ID and Date are added where
+    they are missing. Raises ``MessageError`` for a header that holds a line break which is no fold.
+    """
+    for part in message.walk():
+        for name, value in part.raw_items():
+            bad = _search_break(str(value)) or _search_break(name)
+            if bad:
+                raise MessageError(f"{name!r:.80}: the header holds a line break that is no fold", field=name)
+    authors = _mailboxes(message, "From")
+    senders = _mailboxes(message, "Sender") or authors
+    if not authors:
+        raise MessageError("the message has no From", field="from")
+    recipients = [mailbox for name in ("To", "Cc", "Bcc") for mailbox in _mailboxes(message, name)]
+    envelope = envelope_of({}, senders[0], recipients)
+
+    visible = copy.copy(message)  # headers are replaced, never changed in place: the original keeps its Bcc
+    for name in _HIDDEN:
+        del visible[name]
+    added = ""
+    if "Message-ID" not in message:
+        added += f"Message-ID: <{token()}@{ascii_domain(senders[0].domain) or hostname}>\r\n"
+    if "Date" not in message:
+        added += f"Date: {date_text(now, 'date')}\r\n"
+    octets = visible.as_bytes(policy=_policy(message, utf8=envelope.utf8))
+    content, identity = raw_content(added.encode("ascii") + octets, "message")
+    return envelope, content, identity
+
+
+def _policy(message: email.message.Message[Any, Any], *, utf8: bool) -> email.policy.Policy[Any]:
+    policy = message.policy.clone(linesep="\r\n")
+    if utf8 and isinstance(policy, email.policy.EmailPolicy):
+        policy = policy.clone(utf8=True)
+    return policy
+
+
+def _mailboxes(message: email.message.Message[Any, Any], name: str) -> tuple[Mailbox, ...]:
+    """The mailboxes of all headers of this name, read by our own parser: the standard library's forgives too much."""
+    values: Addresses = [_unfold("", str(value)) for value in message.get_all(name, [])]
+    return parse_mailboxes(values, name.lower())
