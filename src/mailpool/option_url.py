@@ -19,6 +19,7 @@ _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>\d{1,5}))
 _NOT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f]")
 _NOT_IN_QUERY = frozenset({"host", "port", "auth", "sock", "defaults", "tls", "url"})
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,60}")
 _WORDS = {"true": True, "false": False}
 
 
@@ -71,6 +72,8 @@ def _query(text: str, types: Mapping[str, str], options: dict[str, Any]) -> None
     seen = set()
     for pair in filter(None, text.split("&")):
         key, equals, value = (_decode(part) for part in pair.partition("="))
+        if not _KEY.fullmatch(key):
+            raise wrong("url", "holds something after its ? that is no option name")
         if key in seen:
             raise ConfigurationError(f"{key}: is in the URL twice", option=key)
         seen.add(key)

@@ -150,12 +150,14 @@ def ehlo_name(name: str, value: object) -> str:
     address = given[1:-1] if bracketed else given
     if address[:5].lower() == "ipv6:":
         address = address[5:]
-    if is_ip(address):
+    if is_ip(address) and "%" not in address:  # a zone means something on this machine only
         return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
     if bracketed:
         raise wrong(name, f"{value!r} holds no IP address between its brackets")
     if not given.isascii():
         raise wrong(name, f"{value!r} is not ASCII; give the name's A-label form (xn--…)")
+    if given.startswith("_"):
+        raise wrong(name, f"{value!r} is no domain (RFC 5321 §4.1.2)")
     return host_name(name, given)
 
 

@@ -300,6 +300,7 @@ def _level_of_caller() -> int:
 
 
 _DEFAULTS = Options()
+_BY_DEFAULT = {option.name: getattr(_DEFAULTS, option.name) for option in dataclasses.fields(Options)}
 _SECONDS = "in seconds, not milliseconds"
 _ELSEWHERE = {
     "requireTLS": "starttls='required'",
@@ -357,19 +358,18 @@ def parse_options(url_or_mapping: str | Mapping[str, Any] | None = None, /, **ke
     given.update(keywords)
     url = given.pop("url", None)
     if url is not None:
-        given = _merge_url(parse_url(check.text("url", url), _TYPES), given)
+        given = _merge_url(check.text("url", url), given)
     for name in given:
         _refuse_unknown(name)
     if given.get("service") is not None:
-        given = presets.find(check.text("service", given["service"])).fill(given)
+        given = presets.find(check.text("service", given["service"])).fill(given, _BY_DEFAULT)
     return Options(**given)
 
 
-def _merge_url(from_url: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    if from_url.get("secure") is True and given.get("secure") is False:
-        raise wrong(
-            "secure", "is False, but the URL begins with smtps://; write smtp:// or leave secure away"
-        )
+def _merge_url(url: str, given: dict[str, Any]) -> dict[str, Any]:
+    from_url = parse_url(url, _TYPES)
+    if url.lower().startswith("smtps:") and given.get("secure") is False:
+        raise wrong("secure", "is False, but the URL begins with smtps://; write smtp://")
     merged = {**from_url, **given}
     if isinstance(from_url.get("tls"), Mapping) and isinstance(given.get("tls"), Mapping):
         merged["tls"] = {**from_url["tls"], **given["tls"]}

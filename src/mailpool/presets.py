@@ -1,7 +1,7 @@
 """Well-known services: where they listen, and what they allow.
 
 The facts are in ``services.json``; each limit there says whether it comes from the provider (``official``), from a text
-that quotes it (``quoted``) or from users (``reported``), and when it was looked up.
+that quotes it (``quoted``) or from users (``reported``), and when it was written down.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ class Preset:
     domains: tuple[str, ...]
     limits: Mapping[str, Limit]
 
-    def fill(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``given`` with everything added that the user left open; what is given wins."""
+    def fill(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """``given`` with everything added that the user left open; what is given wins.
+
+        A limit lowers our default and never raises it: that a provider bears 5,000 messages on a connection is no
+        reason to send them. ``defaults`` are those of the options.
+        """
         filled = {**given, "service": self.name}
         said = {name: value for name, value in given.items() if value is not None}
         filled["host"] = said.get("host", self.host)
@@ -52,7 +56,7 @@ class Preset:
         for name in _OPTIONS:
             told = name in given or (name == "rate" and given.get("rate_limit") is not None)
             if name in self.limits and not told:
-                filled[name] = self.limits[name].value
+                filled[name] = _lower(self.limits[name].value, defaults.get(name))
         return filled
 
 
@@ -79,6 +83,10 @@ def find(name: str) -> Preset:
 def every() -> tuple[Preset, ...]:
     """All services, in the order of the file."""
     return tuple(dict.fromkeys(_by_key().values()))
+
+
+def _lower(limit: Any, default: Any) -> Any:
+    return min(limit, default) if isinstance(default, (int, float)) else limit
 
 
 def _key(name: str) -> str:
