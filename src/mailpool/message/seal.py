@@ -56,7 +56,7 @@ def seal(
     Raises ``MessageError``, or its kind ``AddressError``, that names the field; nothing is half done then.
     """
     if not isinstance(message, Mapping | Message):
-        return Sealed(*_from_stdlib(message, now, token, hostname))
+        return Sealed(*_from_stdlib(message, now, token))
     raw = message.raw if isinstance(message, Message) else message.get("raw")
     if raw is not None:
         return _sealed_raw(message_fields(message, None), raw)

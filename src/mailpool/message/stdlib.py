@@ -11,11 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..address import Addresses, Envelope, Mailbox, ascii_domain, parse_mailboxes
+from ..address import Envelope, Mailbox, ascii_domain, parse_mailboxes
 from ..content import BytesContent
 from ..errors import MessageError
 from .dates import date_text
-from .envelopes import envelope_of
 from .raw import raw_content
 
 # A line end is only a fold when white space and then text follows; everything else could start a header or the body.
@@ -28,7 +27,6 @@ def stdlib_sealed(
     message: email.message.Message[Any, Any],
     now: datetime.datetime,
     token: Callable[[], str],
-    hostname: str,
 ) -> tuple[Envelope, BytesContent, str]:
     """The envelope, the content and the Message-ID of a message of the standard library, which is left unchanged.
 
@@ -40,34 +38,57 @@ def stdlib_sealed(
             bad = _search_break(str(value)) or _search_break(name)
             if bad:
                 raise MessageError(f"{name!r:.80}: the header holds a line break that is no fold", field=name)
-    authors = _mailboxes(message, "From")
-    senders = _mailboxes(message, "Sender") or authors
+    policy = _policy(message, utf8=True)
+    authors = _mailboxes(message, "From", policy)
+    senders = _mailboxes(message, "Sender", policy) or authors
     if not authors:
         raise MessageError("the message has no From", field="from")
-    recipients = [mailbox for name in ("To", "Cc", "Bcc") for mailbox in _mailboxes(message, name)]
-    envelope = envelope_of({}, senders[0], recipients)
+    recipients = [mailbox for name in ("To", "Cc", "Bcc") for mailbox in _mailboxes(message, name, policy)]
+    envelope = Envelope.between(senders[0], recipients)
+    if not envelope.utf8:
+        policy = _policy(message, utf8=False)
+        # Some versions of the serializer let an encoded comma part one address into two (CVE-2025-1795).
+        for name in ("From", "Sender", "To", "Cc"):
+            if _addresses(message, name, policy) != _addresses(message, name, _policy(message, utf8=True)):
+                raise MessageError(
+                    f"{name}: the header would not be written as it was given", field=name.lower()
+                )
 
     visible = copy.copy(message)  # headers are replaced, never changed in place: the original keeps its Bcc
     for name in _HIDDEN:
         del visible[name]
     added = ""
     if "Message-ID" not in message:
-        added += f"Message-ID: <{token()}@{ascii_domain(senders[0].domain) or hostname}>\r\n"
+        added += f"Message-ID: <{token()}@{ascii_domain(senders[0].domain)}>\r\n"
     if "Date" not in message:
         added += f"Date: {date_text(now, 'date')}\r\n"
-    octets = visible.as_bytes(policy=_policy(message, utf8=envelope.utf8))
+    octets = visible.as_bytes(policy=policy)
     content, identity = raw_content(added.encode("ascii") + octets, "message")
     return envelope, content, identity
 
 
 def _policy(message: email.message.Message[Any, Any], *, utf8: bool) -> email.policy.Policy[Any]:
-    policy = message.policy.clone(linesep="\r\n")
-    if utf8 and isinstance(policy, email.policy.EmailPolicy):
-        policy = policy.clone(utf8=True)
-    return policy
+    # 7bit makes the serializer encode what would need 8BITMIME.
+    policy = message.policy.clone(linesep="\r\n", cte_type="7bit")
+    return policy.clone(utf8=utf8) if isinstance(policy, email.policy.EmailPolicy) else policy
 
 
-def _mailboxes(message: email.message.Message[Any, Any], name: str) -> tuple[Mailbox, ...]:
-    """The mailboxes of all headers of this name, read by our own parser: the standard library's forgives too much."""
-    values: Addresses = [_unfold("", str(value)) for value in message.get_all(name, [])]
+def _mailboxes(
+    message: email.message.Message[Any, Any], name: str, policy: email.policy.Policy[Any]
+) -> tuple[Mailbox, ...]:
+    """The mailboxes of all headers of this name, as they are written and read by our own parser.
+
+    The standard library's parser forgives too much: of ``a@x b@y`` it would drop the second without a word.
+    """
+    values: list[str] = []
+    for key, value in message.raw_items():
+        if key.lower() == name.lower():
+            written = policy.fold(key, value)
+            values.append(_unfold("", written.partition(":")[2]))
     return parse_mailboxes(values, name.lower())
+
+
+def _addresses(
+    message: email.message.Message[Any, Any], name: str, policy: email.policy.Policy[Any]
+) -> list[str]:
+    return [mailbox.address for mailbox in _mailboxes(message, name, policy)]
