@@ -128,10 +128,9 @@ def port(name: str, value: object) -> int:
 def host_name(name: str, value: object) -> str:
     """An IP address, or a host name in the form that goes to the resolver: A-labels (RFC 5890 §2.3.2.1)."""
     host = text(name, value)
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    if is_ip(host):
-        return host
+    address = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if is_ip(address):
+        return address
     if not host.isascii():
         try:
             host = idna.encode(host, uts46=True).decode("ascii")
@@ -156,8 +155,8 @@ def ehlo_name(name: str, value: object) -> str:
         raise wrong(name, f"{value!r} holds no IP address between its brackets")
     if not given.isascii():
         raise wrong(name, f"{value!r} is not ASCII; give the name's A-label form (xn--…)")
-    if given.startswith("_"):
-        raise wrong(name, f"{value!r} is no domain (RFC 5321 §4.1.2)")
+    if given.startswith("_") or is_ip(address):
+        raise wrong(name, f"{value!r} is no domain and no address literal (RFC 5321 §4.1.2)")
     return host_name(name, given)
 
 
@@ -273,7 +272,7 @@ class Credentials:
             ("password", self.password),
             ("access token", self.access_token),
         ):
-            if value is None or (what == "access token" and callable(value)):
+            if (value is None and what != "user") or (what == "access token" and callable(value)):
                 continue
             if not isinstance(value, str) or not value:
                 raise wrong("auth", f"the {what} must be a text that is not empty")
@@ -360,9 +359,9 @@ class TLSOptions:
         flag("tls.verify", self.verify)
         one_of("TLSv1.2", "TLSv1.3")("tls.min_version", self.min_version)
         for name in ("ca_file", "cert_file", "key_file"):
-            path = getattr(self, name)
-            text = path.__fspath__() if hasattr(path, "__fspath__") else path
-            object.__setattr__(self, name, or_none(text)(f"tls.{name}", text))
+            given = getattr(self, name)
+            path = given.__fspath__() if hasattr(given, "__fspath__") else given
+            object.__setattr__(self, name, or_none(text)(f"tls.{name}", path))
         secret: object = self.key_password
         if not isinstance(secret, (str, type(None))):
             raise wrong("tls.key_password", "must be a text")
