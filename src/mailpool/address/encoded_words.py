@@ -114,7 +114,7 @@ def _decoded_octets(encoding: str, text: str) -> bytes | None:
 
 def _knows(charset: str) -> bool:
     try:
-        b"".decode(charset)
+        b" ".decode(charset, "replace")
     except (LookupError, ValueError):
         return False
     return True
