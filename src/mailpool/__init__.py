@@ -1,3 +1,81 @@
-"""mailpool: persistent, authenticated SMTP connections, reused for message after message."""
+"""mailpool: persistent, authenticated SMTP connections, reused for message after message.
+
+The whole public face is here; everything else may change without notice, but `mailpool.testing`.
+"""
+
+from .address import Envelope, Mailbox
+from .errors import (
+    AddressError,
+    AuthenticationFailed,
+    ConfigurationError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    Deferred,
+    DeliveryUncertain,
+    LookupFailed,
+    MailpoolError,
+    MessageError,
+    PoolClosed,
+    ProtocolError,
+    QueueFull,
+    QuotaExceeded,
+    Rejected,
+    SendError,
+    Throttled,
+    TimedOut,
+    TLSFailed,
+    UnsupportedByServer,
+    UsageError,
+)
+from .message import Attachment, Message, Sealed
+from .options import Credentials, Options, Rate, TLSOptions
+from .pool.statistics import Histogram, PoolStats
+from .results import Outcome, Phase, RecipientResult, Reply, SendResult
+from .transporter import SendOutcome, Transporter, create_transport
+from .transports.verification import Verification
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AddressError",
+    "Attachment",
+    "AuthenticationFailed",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "Credentials",
+    "DeadlineExceeded",
+    "Deferred",
+    "DeliveryUncertain",
+    "Envelope",
+    "Histogram",
+    "LookupFailed",
+    "Mailbox",
+    "MailpoolError",
+    "Message",
+    "MessageError",
+    "Options",
+    "Outcome",
+    "Phase",
+    "PoolClosed",
+    "PoolStats",
+    "ProtocolError",
+    "QueueFull",
+    "QuotaExceeded",
+    "Rate",
+    "RecipientResult",
+    "Rejected",
+    "Reply",
+    "Sealed",
+    "SendError",
+    "SendOutcome",
+    "SendResult",
+    "TLSFailed",
+    "TLSOptions",
+    "Throttled",
+    "TimedOut",
+    "Transporter",
+    "UnsupportedByServer",
+    "UsageError",
+    "Verification",
+    "create_transport",
+]

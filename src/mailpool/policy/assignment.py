@@ -52,6 +52,7 @@ class Slot:
     can_begin: bool = False
     idle_since: float | None = None
     checked: bool = False  # a NOOP has been answered since it was last used
+    alone: bool = False  # carries a message that travels alone
     remaining: float = math.inf  # messages that it may still begin
     retire_at: float = math.inf
     connection: Any = None
@@ -210,10 +211,10 @@ def _serve(state: State, lane: Lane, now: float) -> tuple[Action | None, float]:
     """Something for the messages of ``lane`` that are due, or when to look again."""
     wake = math.inf
     if lane.first_failure_at is not None and lane.open == 0:
-        for message in lane.heads():
-            at = max(message.waiting_since, lane.first_failure_at) + state.connection_wait
+        for head in lane.heads():
+            at = max(head.waiting_since, lane.first_failure_at) + state.connection_wait
             if at <= now:
-                return GiveUp(lane, message), wake
+                return GiveUp(lane, head), wake
             wake = min(wake, at)
 
     # A message that travels alone needs an idle connection; until there is one, the others go on.

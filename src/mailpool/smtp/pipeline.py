@@ -15,92 +15,22 @@ while the one before it still waits for the answer to its end of data: one round
 
 from __future__ import annotations
 
-import enum
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import NoReturn
 
-from ..content import BytesContent, Content
+from ..content import BytesContent
 from ..results import Phase, Reply
 from . import commands
 from .data import DotStuffer
 from .replies import ProtocolViolation
+from .transaction import Transaction, Verdict
 
 # The most commands of one transaction that are unanswered with PIPELINING. Their replies, some 60 octets each, fit any
 # receive buffer, so the server can always answer while we write (RFC 2920 §3.1).
 WINDOW = 100
 # Content up to this size goes out in one piece together with what follows it; larger content in blocks.
 ONE_PIECE = 262_144
-
-
-class Verdict(enum.Enum):
-    """How a transaction ended."""
-
-    OPEN = "open"
-    ACCEPTED = "the server took the message for the recipients that it had not refused"
-    REFUSED = "the server refused the message, or every recipient"
-    UNSENT = "the connection ended, and nothing was accepted"
-    UNCERTAIN = "the connection ended between the end of the data and its reply"
-
-
-class Transaction:
-    """One message to some recipients, once over one connection.
-
-    ``refused`` holds the reply to each refused recipient by its index; ``reply`` is the one that decided the message
-    and ``phase`` where it came, or how far the transaction had got. ``token`` is the caller's and comes back untouched.
-    """
-
-    __slots__ = (
-        "_answered",
-        "_commands",
-        "_mail_accepted",
-        "_stage",
-        "_written",
-        "content",
-        "end_written",
-        "phase",
-        "refused",
-        "reply",
-        "token",
-        "verdict",
-    )
-
-    def __init__(self, mail: bytes, rcpts: Sequence[bytes], content: Content, token: Any = None) -> None:
-        self._commands = (mail, *rcpts, commands.DATA)
-        self._written = 0  # how many of them
-        self._answered = 0
-        self._mail_accepted = False
-        self._stage = Phase.MAIL  # what the next reply answers
-        self.content = content
-        self.token = token
-        self.verdict = Verdict.OPEN
-        self.phase = Phase.MAIL
-        self.reply: Reply | None = None
-        self.refused: dict[int, Reply] = {}
-        self.end_written = False
-
-    @property
-    def recipient_count(self) -> int:
-        return len(self._commands) - 2
-
-    @property
-    def mail_answered(self) -> bool:
-        """Whether the server has said anything at all to this transaction (P-11)."""
-        return self._answered > 0
-
-    @property
-    def _is_pointless(self) -> bool:
-        """Whether a further command could achieve nothing: MAIL was refused, or every recipient."""
-        if self._answered == 0:
-            return False
-        return not self._mail_accepted or len(self.refused) == len(self._commands) - 2
-
-    def _end(self, verdict: Verdict, phase: Phase) -> None:
-        self.verdict = verdict
-        self.phase = phase
-
-    def __repr__(self) -> str:
-        return f"<Transaction {self.verdict.name.lower()} in {self.phase}, {self._answered} of {self._written} answered>"
 
 
 class Pipeline:
@@ -124,8 +54,8 @@ class Pipeline:
 
     def __init__(self, *, pipelining: bool) -> None:
         self._window = WINDOW if pipelining else 1
-        # What replies are owed for, oldest first; None stands for an RSET.
-        self._owed: deque[Transaction | None] = deque()
+        # What replies are owed for, oldest first: transactions, and RSET and NOOP between them.
+        self._owed: deque[Transaction | Phase] = deque()
         # The transaction that is not completely written; another may begin when there is none.
         self._writing: Transaction | None = None
         self._out: list[bytes] = []
@@ -152,18 +82,24 @@ class Pipeline:
         if not self._owed:
             return None
         head = self._owed[0]
-        return Phase.RSET if head is None else head._stage
+        return head if isinstance(head, Phase) else head.stage
 
     @property
     def in_flight(self) -> list[Transaction]:
         """The transactions that have no outcome yet, oldest first."""
-        return [t for t in self._owed if t is not None and t.verdict is Verdict.OPEN]
+        return [t for t in self._owed if isinstance(t, Transaction) and t.verdict is Verdict.OPEN]
 
     def begin(self, transaction: Transaction) -> None:
         assert self.can_begin
         self._owed.append(transaction)
         self._writing = transaction
         self._go_on(transaction)
+
+    def probe(self) -> None:
+        """Ask whether the server is still there."""
+        assert not self._owed
+        self._owed.append(Phase.NOOP)
+        self._write(commands.NOOP)
 
     def data_to_send(self) -> bytes:
         """The next bytes to write, in one piece; empty when there is nothing to write until a reply comes.
@@ -194,12 +130,12 @@ class Pipeline:
             self._unasked(reply)
         self._expected -= 1
         head = self._owed[0]
-        if head is None:
-            if not reply.is_success:
-                raise ProtocolViolation(f"RSET was answered {reply}")
+        if isinstance(head, Transaction):
+            _ON_REPLY[head.stage](self, head, reply)
+        elif reply.is_success:
             self._owed.popleft()
         else:
-            _ON_REPLY[head._stage](self, head, reply)
+            raise ProtocolViolation(f"{head} was answered {reply}")
 
     def abandon(self, closing: Reply | None = None) -> list[Transaction]:
         """The connection is over. Returns the transactions that had no outcome; each has one now.
@@ -209,7 +145,7 @@ class Pipeline:
         """
         left = self.in_flight
         for t in left:
-            t._end(Verdict.UNCERTAIN if t.end_written and closing is None else Verdict.UNSENT, t._stage)
+            t.end(Verdict.UNCERTAIN if t.end_written and closing is None else Verdict.UNSENT, t.stage)
             t.reply = closing
         self._owed.clear()
         self._out.clear()
@@ -226,17 +162,17 @@ class Pipeline:
 
     def _go_on(self, t: Transaction) -> None:
         """Write as many commands as the window allows, or stop early when the rest would be pointless."""
-        row = t._commands
-        if t._written == len(row):
+        row = t.commands
+        if t.written == len(row):
             return
-        if t._is_pointless:
-            if t._answered == t._written:
+        if t.is_pointless:
+            if t.answered == t.written:
                 self._refuse(t)
             return
-        end = min(len(row), t._answered + self._window)
-        self._out.extend(row[t._written : end])
-        self._unflushed += end - t._written
-        t._written = end
+        end = min(len(row), t.answered + self._window)
+        self._out.extend(row[t.written : end])
+        self._unflushed += end - t.written
+        t.written = end
 
     def _write_content(self, t: Transaction) -> None:
         content = t.content
@@ -245,7 +181,7 @@ class Pipeline:
             self._out.append(stuffer.feed(content.data))
             self._write_end(t, stuffer)
         else:
-            t._stage = Phase.CONTENT
+            t.stage = Phase.CONTENT
             self._stream = self._content_blocks(t)
 
     def _content_blocks(self, t: Transaction) -> Iterator[bytes]:
@@ -258,7 +194,7 @@ class Pipeline:
 
     def _write_end(self, t: Transaction, stuffer: DotStuffer) -> None:
         self._write(stuffer.finish())
-        t._stage = Phase.END_OF_DATA
+        t.stage = Phase.END_OF_DATA
         self._ending = t
         self._writing = None
 
@@ -266,45 +202,45 @@ class Pipeline:
 
     def _on_mail(self, t: Transaction, reply: Reply) -> None:
         if reply.is_success:
-            t._mail_accepted = True
+            t.mail_accepted = True
         elif reply.code >= 400:
             t.reply = reply
         else:
             raise ProtocolViolation(f"MAIL was answered {reply}")
-        t._answered = 1
-        t._stage = Phase.RCPT
+        t.answered = 1
+        t.stage = Phase.RCPT
         self._go_on(t)
 
     def _on_rcpt(self, t: Transaction, reply: Reply) -> None:
         if reply.is_success:
-            if not t._mail_accepted:
+            if not t.mail_accepted:
                 # The server has a sender after all, and nobody knows whose.
                 raise ProtocolViolation(
                     f"MAIL was refused ({t.reply}) and yet a recipient accepted ({reply})"
                 )
         elif reply.code < 400:
             raise ProtocolViolation(f"RCPT was answered {reply}")
-        elif t._mail_accepted:
-            t.refused[t._answered - 1] = reply
-        t._answered += 1
-        if t._answered > t.recipient_count:
-            t._stage = Phase.DATA
+        elif t.mail_accepted:
+            t.refused[t.answered - 1] = reply
+        t.answered += 1
+        if t.answered > t.recipient_count:
+            t.stage = Phase.DATA
         self._go_on(t)
 
     def _on_data(self, t: Transaction, reply: Reply) -> None:
-        t._answered += 1
+        t.answered += 1
         if 300 <= reply.code < 400:
-            if not t._is_pointless:
+            if not t.is_pointless:
                 self._write_content(t)
                 return
             # The server wants content though there is nobody to give it to: a lone dot keeps both in step.
             self._write(b".\r\n")
-            t._stage = Phase.END_OF_DATA
+            t.stage = Phase.END_OF_DATA
             self._finish_refused(t)
             return
         if reply.code < 400:
             raise ProtocolViolation(f"DATA was answered {reply}")
-        if not t._is_pointless:
+        if not t.is_pointless:
             t.reply = reply
         self._refuse(t)
 
@@ -313,7 +249,7 @@ class Pipeline:
         if t.verdict is Verdict.OPEN:
             if not reply.is_success and reply.code < 400:
                 raise ProtocolViolation(f"the end of the data was answered {reply}")
-            t._end(Verdict.ACCEPTED if reply.is_success else Verdict.REFUSED, Phase.END_OF_DATA)
+            t.end(Verdict.ACCEPTED if reply.is_success else Verdict.REFUSED, Phase.END_OF_DATA)
             t.reply = reply
             self.finished.append(t)
         self._owed.popleft()
@@ -321,10 +257,10 @@ class Pipeline:
     def _unasked(self, reply: Reply) -> NoReturn:
         """A reply to nothing. While content is being written a refusal is believed; all the same both are out of step."""
         head = self._owed[0] if self._owed else None
-        if head is None or head._stage not in (Phase.CONTENT, Phase.END_OF_DATA):
+        if not isinstance(head, Transaction) or head.stage not in (Phase.CONTENT, Phase.END_OF_DATA):
             raise ProtocolViolation(f"a reply that nothing asked for: {reply}")
         if reply.code >= 400 and head.verdict is Verdict.OPEN:
-            head._end(Verdict.REFUSED, Phase.CONTENT)
+            head.end(Verdict.REFUSED, Phase.CONTENT)
             head.reply = reply
             self.finished.append(head)
         raise ProtocolViolation(f"the server answered before the end of the data: {reply}")
@@ -332,20 +268,20 @@ class Pipeline:
     def _refuse(self, t: Transaction) -> None:
         """End before the content. An RSET puts the connection in order when the server has a sender (P-05)."""
         self._owed.popleft()
-        if t._mail_accepted:
-            self._owed.append(None)
+        if t.mail_accepted:
+            self._owed.append(Phase.RSET)
             self._write(commands.RSET)
         self._finish_refused(t)
 
     def _finish_refused(self, t: Transaction) -> None:
         self._writing = None
-        if not t._mail_accepted:
+        if not t.mail_accepted:
             phase = Phase.MAIL
         elif t.reply is None:
             phase = Phase.RCPT
         else:
             phase = Phase.DATA
-        t._end(Verdict.REFUSED, phase)
+        t.end(Verdict.REFUSED, phase)
         self.finished.append(t)
 
 

@@ -1,1 +1,1 @@
-
+"""The ways out, one file each, behind one small protocol."""

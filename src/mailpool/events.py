@@ -1,0 +1,126 @@
+"""Events: who wants to know what happens (P-33)."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .errors import ConfigurationError
+
+log = logging.getLogger("mailpool")
+
+Handler = Callable[..., Any]
+H = TypeVar("H", bound=Handler)
+
+# Each event with what its handlers are given.
+EVENTS: dict[str, str] = {
+    "idle": "there is room for more messages",
+    "clear": "the last connection has closed, and the transporter is still open",
+    "error": "(error) a message given to send_soon failed",
+    "detached": "(message_id, outcome) a message whose caller had gone has its outcome",
+    "requeued": "(message_id, times) a message goes back into the queue",
+    "connection_opened": "(connection) a connection is ready",
+    "connection_failed": "(error) an attempt to connect failed",
+    "connection_lost": "(error) a connection broke",
+    "connection_closed": "(connection) nothing is left of a connection",
+}
+
+
+class Events:
+    """Handlers by event. Emitting costs a look-up when nobody listens, and a handler that raises breaks nothing.
+
+    A handler is never re-entered: while it runs, which for an async one may take a while, further ``idle`` events
+    melt into one that comes when it has ended; other events wait in order.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, list[_Listener]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, event: str, handler: Handler) -> None:
+        if event not in EVENTS:
+            raise ConfigurationError(f"there is no event {event!r}; there are {', '.join(EVENTS)}")
+        if not callable(handler):
+            raise ConfigurationError(f"the handler of {event!r} is not callable: {handler!r}")
+        self._handlers.setdefault(event, []).append(_Listener(handler, self._tasks, melts=event == "idle"))
+
+    def remove(self, event: str, handler: Handler) -> None:
+        """Take a handler away; one that is not there is no error."""
+        self._handlers[event] = [x for x in self._handlers.get(event, ()) if x.handler is not handler]
+
+    def wanted(self, event: str) -> bool:
+        return bool(self._handlers.get(event))
+
+    def emit(self, event: str, *details: Any) -> None:
+        """Call the handlers of ``event`` soon, each on its own."""
+        handlers = self._handlers.get(event)
+        if handlers:
+            for listener in handlers:
+                listener.call(details)
+
+    def call_last(self, event: str, *details: Any) -> None:
+        """Call only the handler added last: it came while the event's condition held."""
+        self._handlers[event][-1].call(details)
+
+    async def finish(self) -> None:
+        """Cancel what still runs, and wait for its end."""
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Listener:
+    """One handler, called by one call at a time."""
+
+    __slots__ = ("_melts", "_scheduled", "_task", "_tasks", "_waiting", "handler")
+
+    def __init__(self, handler: Handler, tasks: set[asyncio.Task[None]], *, melts: bool) -> None:
+        self.handler = handler
+        self._melts = melts
+        self._waiting: list[tuple[Any, ...]] = []
+        self._scheduled = False
+        self._task: asyncio.Task[None] | None = None
+        self._tasks = tasks
+
+    def call(self, details: tuple[Any, ...]) -> None:
+        if self._melts and self._waiting:
+            return
+        self._waiting.append(details)
+        self._next()
+
+    def _next(self) -> None:
+        if self._waiting and not self._scheduled and self._task is None:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        details = self._waiting.pop(0)
+        try:
+            returned = self.handler(*details)
+        except Exception:
+            log.exception("an event handler raised")
+        else:
+            if inspect.isawaitable(returned):
+                self._task = asyncio.ensure_future(self._wait_for(returned))
+                self._tasks.add(self._task)
+                self._task.add_done_callback(self._done)
+                return
+        self._next()
+
+    async def _wait_for(self, awaitable: Any) -> None:
+        try:
+            await awaitable
+        except Exception:
+            log.exception("an event handler raised")
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._task = None
+        if not task.cancelled():
+            self._next()

@@ -1,0 +1,503 @@
+"""One SMTP connection: bytes in, bytes out, time-outs; what they mean is decided in ``smtp``.
+
+A connection is opened by a coroutine (``open``), and then driven by its replies alone: no task, no future and no timer
+for a command. Each read is one pass: all replies, then the owner, who may begin the next message, then one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from ..errors import ConnectionFailed, ProtocolError, SendError, TimedOut, TLSFailed
+from ..options import Credentials, Options
+from ..results import Phase, Reply
+from ..smtp import commands
+from ..smtp.handshake import Expect, Login, Session, StartTLS, Write, handshake
+from ..smtp.pipeline import Pipeline
+from ..smtp.replies import ProtocolViolation, ReplyParser
+from ..smtp.transaction import Transaction
+from .dial import dial
+from .timeouts import FAREWELL, phase_timeouts
+from .tls import ResumingContext
+
+Connector = Callable[[Options, "Connection", ResumingContext | None], Awaitable[asyncio.Transport]]
+LoginHook = Callable[[bool], Awaitable[str | None]]
+
+# Plain asyncio.Protocol takes a fresh 256 KiB for each read; one buffer kept for the life of a connection halves the
+# CPU of a message. Replies are short, so this holds many of them.
+_BUFFER = 16_384
+
+
+class Owner(Protocol):
+    """Who is told what happens on a connection that has been opened."""
+
+    def progress(self, connection: Connection) -> None:
+        """Transactions may have finished, and there may be room for another. What is begun now goes out in one write."""
+
+    def lost(self, connection: Connection, error: SendError, abandoned: list[Transaction]) -> None:
+        """The connection is over; it will not be used again. ``abandoned`` had no outcome and have one now."""
+
+    def closed(self, connection: Connection) -> None:
+        """The transport is gone: nothing of the connection is left."""
+
+
+async def connect(
+    options: Options, connection: Connection, context: ResumingContext | None
+) -> asyncio.Transport:
+    """Dial, and do TLS from the first byte when ``context`` is given."""
+    sock = await dial(options)
+    loop = asyncio.get_running_loop()
+    try:
+        transport, _ = await loop.create_connection(
+            lambda: connection,
+            sock=sock,
+            ssl=context,
+            server_hostname=options.effective_servername if context is not None else None,
+            ssl_handshake_timeout=options.connection_timeout if context is not None else None,
+            ssl_shutdown_timeout=FAREWELL if context is not None else None,
+        )
+    except BaseException:
+        sock.close()
+        raise
+    return transport
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A connection to one server as one identity.
+
+    ``pipeline`` is None until ``open`` has returned. ``served`` counts the transactions begun on it.
+    """
+
+    def __init__(self, options: Options, owner: Owner, *, connector: Connector = connect) -> None:
+        self.pipeline: Pipeline | None = None
+        self.session: Session | None = None
+        self.served = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.timings: dict[str, float] = {}  # seconds of each step of the handshake
+        self._options = options
+        self._owner = owner
+        self._connector = connector
+        self._loop = asyncio.get_running_loop()
+        self._timeouts = phase_timeouts(options)
+        self._transport: asyncio.Transport | None = None
+        self._context: ResumingContext | None = None
+        self._parser = ReplyParser()
+        self._buffer = bytearray(_BUFFER)
+        self._view = memoryview(self._buffer)
+        self._inbox: deque[Reply] = deque()  # replies of the handshake
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: SendError | None = None  # why it is over
+        self._leaving = False  # QUIT is on its way
+        self._gone = False
+        self._paused = False
+        self._deadline = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        # A timer set so long ahead is never later than a deadline set after it, so it need not be moved.
+        self._tick = min(self._timeouts.values())
+
+    # -- opening ---------------------------------------------------------------------------------------------------
+
+    async def open(
+        self, credentials: Credentials | None, context: ResumingContext, login: LoginHook | None = None
+    ) -> Session:
+        """Connect and run the handshake; afterwards the connection takes transactions.
+
+        :param credentials: who to be
+        :param context: for TLS from the first byte and for STARTTLS
+        :param login: awaited right before credentials are used; returns the access token if one is configured
+        :raises SendError: with the phase in which it failed; the connection is closed
+        """
+        options = self._options
+        self._context = context
+        started = self._loop.time()
+        try:
+            try:
+                self._transport = await self._connector(
+                    options, self, context if options.effective_secure else None
+                )
+            except (ssl.SSLError, ssl.CertificateError) as error:
+                raise _tls_error(error, options) from error
+            except (TimeoutError, ConnectionError) as error:
+                phase = Phase.TLS if options.effective_secure else Phase.CONNECT
+                raise self._broken(phase, error) from error
+            except OSError as error:
+                raise ConnectionFailed(
+                    f"cannot connect: {error}", phase=Phase.CONNECT, temporary=True
+                ) from error
+            self._time("connect", started)
+            self.session = await self._shake_hands(credentials, context, login)
+        except BaseException:
+            self.abort()
+            raise
+        self.pipeline = Pipeline(pipelining=self.session.capabilities.pipelining)
+        return self.session
+
+    async def _shake_hands(
+        self, credentials: Credentials | None, context: ResumingContext, login: LoginHook | None
+    ) -> Session:
+        options = self._options
+        dialogue = handshake(options, credentials, name=self._name(), encrypted=options.effective_secure)
+        answer: Reply | str | None = None
+        try:
+            while True:
+                step = dialogue.send(answer)
+                started = self._loop.time()
+                match step:
+                    case Expect(phase):
+                        answer = await self._reply(phase)
+                        self._time(phase, started)
+                    case Write(phase, data):
+                        self._refuse_leftovers(phase)
+                        self._send(data)
+                        answer = await self._reply(phase)
+                        self._time(phase, started)
+                    case StartTLS():
+                        self._refuse_leftovers(Phase.STARTTLS)
+                        await self._start_tls(context)
+                        self._time(Phase.TLS, started)
+                        answer = None
+                    case Login(again):
+                        answer = await login(again) if login is not None else None
+        except StopIteration as done:
+            self._refuse_leftovers(Phase.AUTH)
+            session: Session = done.value
+            return session
+        finally:
+            dialogue.close()
+
+    def _time(self, step: str, started: float) -> None:
+        self.timings[step] = self.timings.get(step, 0.0) + self._loop.time() - started
+
+    async def _reply(self, phase: Phase) -> Reply:
+        """The next reply, however many bytes at a time it comes."""
+        if not self._inbox:
+            self._raise_if_over(phase)
+            self._waiter = self._loop.create_future()
+            try:
+                async with asyncio.timeout(self._timeouts[phase]):
+                    await self._waiter
+            except TimeoutError:
+                raise self._timed_out(phase) from None
+            finally:
+                self._waiter = None
+        if not self._inbox:
+            self._raise_if_over(phase)
+        reply = self._inbox.popleft()
+        if reply.code == 421 and phase is not Phase.GREETING:
+            raise ConnectionFailed(
+                f"the server closed the connection in reply to {phase}: {reply}",
+                phase=phase,
+                reply=reply,
+                temporary=True,
+            )
+        return reply
+
+    def _raise_if_over(self, phase: Phase) -> None:
+        if self._error is not None:
+            error = self._error.for_message("", 0)
+            error.phase = phase
+            raise error
+        if self._parser.violation is not None:
+            raise self._violated(self._parser.violation, phase)
+
+    def _refuse_leftovers(self, phase: Phase) -> None:
+        """Before anything is said, nothing may have been said that was not asked for: above all not before TLS."""
+        if self._inbox or self._parser.has_leftover:
+            raise ProtocolError(
+                f"the server spoke out of turn before {phase}; with STARTTLS that is how an attacker injects replies",
+                phase=phase,
+            )
+
+    async def _start_tls(self, context: ResumingContext) -> None:
+        assert self._transport is not None
+        options = self._options
+        try:
+            transport = await self._loop.start_tls(
+                self._transport,
+                self,
+                context,
+                server_hostname=options.effective_servername,
+                ssl_handshake_timeout=options.connection_timeout,
+                ssl_shutdown_timeout=FAREWELL,
+            )
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            raise _tls_error(error, options) from error
+        except (TimeoutError, OSError) as error:
+            raise self._broken(Phase.TLS, error) from error
+        self._transport = transport
+
+    def _name(self) -> str:
+        """What EHLO says: the option, this machine's full name, or the address literal of the socket."""
+        if self._options.name is not None:
+            return self._options.name
+        name = socket.gethostname()
+        if "." in name:
+            try:
+                commands.hello("EHLO", name)
+            except commands.InvalidCommand:
+                pass
+            else:
+                return name
+        assert self._transport is not None
+        own = self._transport.get_extra_info("sockname")
+        address = str(own[0]).partition("%")[0] if isinstance(own, tuple) and own else "127.0.0.1"
+        return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+    # -- transactions ----------------------------------------------------------------------------------------------
+
+    def begin(self, transaction: Transaction) -> None:
+        """Put a transaction in line; ``flush`` writes it. Only when the pipeline can begin one."""
+        assert self.pipeline is not None
+        self.served += 1
+        self.pipeline.begin(transaction)
+
+    def probe(self) -> None:
+        """NOOP; ``progress`` is called when the server has answered."""
+        assert self.pipeline is not None
+        self.pipeline.probe()
+
+    def flush(self) -> None:
+        """Write what there is, as long as the peer takes it."""
+        pipeline = self.pipeline
+        if pipeline is None:
+            return
+        try:
+            while self._may_write() and (data := pipeline.data_to_send()):
+                self._send(data)
+        except Exception as error:
+            # The source of a streamed content failed: the message cannot be completed, and must not be ended.
+            self._over(ProtocolError(f"the content could not be read: {error}", phase=Phase.CONTENT))
+            return
+        awaited = pipeline.awaited
+        if awaited is not None and (self._deadline == math.inf or awaited is Phase.CONTENT):
+            self._arm(awaited)
+
+    def _may_write(self) -> bool:
+        """Writing may make the transport pause us, so this is asked each time."""
+        return not self._paused and self._error is None
+
+    @property
+    def has_transport(self) -> bool:
+        """Whether the owner is going to be told ``closed``."""
+        return self._transport is not None and not self._gone
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it will not be used again."""
+        return self._error is not None or self._leaving or self._gone
+
+    # -- closing ---------------------------------------------------------------------------------------------------
+
+    def quit(self) -> None:
+        """Say goodbye, wait a second at most for the answer, and close (P-13). Only when nothing is owed."""
+        if self._leaving or self._error is not None or self._transport is None:
+            return
+        self._leaving = True
+        self._keep_session()
+        self._stop_timer()
+        self._send(commands.QUIT)
+        self._timer = self._loop.call_later(FAREWELL, self._cut)
+
+    def abort(self) -> None:
+        """Close at once, whatever is under way; the owner is not told what was lost."""
+        self._leaving = True
+        self._stop_timer()
+        self._cut()
+
+    def destroy(self, error: SendError) -> None:
+        """Close at once and tell the owner what was lost, as if the connection had broken."""
+        self._over(error)
+
+    def _cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _over(self, error: SendError, closing: Reply | None = None) -> None:
+        """The end, unless it was the end already: cut the connection and tell the owner."""
+        if self._error is not None or self._leaving:
+            return
+        self._error = error
+        self._stop_timer()
+        self._keep_session()
+        if self._transport is not None:
+            self._transport.abort()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self.pipeline is not None:
+            self._owner.lost(self, error, self.pipeline.abandon(closing))
+
+    # -- what asyncio calls ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.bytes_received += nbytes
+        if self._error is not None:
+            return
+        replies = self._parser.feed(bytes(self._view[:nbytes]))
+        pipeline = self.pipeline
+        if pipeline is None:
+            self._inbox.extend(replies)
+            waiter = self._waiter
+            if (replies or self._parser.violation) and waiter is not None and not waiter.done():
+                waiter.set_result(None)
+            return
+        if self._leaving:
+            if replies and self._transport is not None:
+                self._transport.close()
+            return
+        try:
+            for reply in replies:
+                if reply.code == 421 or (reply.code == 221):
+                    self._over(self._said_goodbye(reply), reply if reply.code == 421 else None)
+                    return
+                pipeline.receive(reply)
+            if self._parser.violation is not None:
+                raise ProtocolViolation(self._parser.violation)
+        except ProtocolViolation as error:
+            self._over(self._violated(str(error), pipeline.awaited or Phase.QUEUE))
+            return
+        if replies:
+            awaited = pipeline.awaited
+            if awaited is None:
+                self._deadline = math.inf
+            else:
+                self._arm(awaited)
+            self._owner.progress(self)
+            self.flush()
+
+    def eof_received(self) -> bool:
+        return False  # close our side too
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone = True
+        if not self._leaving and self._error is None:
+            phase = (self.pipeline.awaited if self.pipeline is not None else None) or Phase.QUEUE
+            self._over(self._broken(phase, exc))
+        self._stop_timer()
+        self._owner.closed(self)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self.flush()
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def _arm(self, phase: Phase) -> None:
+        """The reply for ``phase`` is due; one timer serves all of them and moves only when it fires."""
+        self._deadline = self._loop.time() + self._timeouts[phase]
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._tick, self._on_tick)
+
+    def _on_tick(self) -> None:
+        self._timer = None
+        if self._deadline == math.inf:
+            return
+        now = self._loop.time()
+        if now < self._deadline:
+            self._timer = self._loop.call_at(min(self._deadline, now + self._tick), self._on_tick)
+        elif self.pipeline is not None:
+            self._over(self._timed_out(self.pipeline.awaited or Phase.QUEUE))
+
+    def _stop_timer(self) -> None:
+        self._deadline = math.inf
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- details ---------------------------------------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        assert self._transport is not None
+        self.bytes_sent += len(data)
+        self._transport.write(data)
+
+    def _keep_session(self) -> None:
+        if self._transport is not None and self._context is not None:
+            ssl_object = self._transport.get_extra_info("ssl_object")
+            if ssl_object is not None:
+                self._context.keep_session(ssl_object)
+
+    def transport_info(self, name: str) -> Any:
+        """What asyncio knows of the transport: ``"peername"``, ``"ssl_object"``, ``"peercert"`` …"""
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
+    def _said_goodbye(self, reply: Reply) -> ConnectionFailed:
+        phase = (self.pipeline.awaited if self.pipeline is not None else None) or Phase.QUEUE
+        return ConnectionFailed(
+            f"the server closed the connection: {reply}", phase=phase, reply=reply, temporary=True
+        )
+
+    def _violated(self, what: str, phase: Phase) -> ProtocolError:
+        return ProtocolError(
+            f"the server broke the protocol during {phase}: {what}", phase=phase, temporary=True
+        )
+
+    def _timed_out(self, phase: Phase) -> TimedOut:
+        return TimedOut(
+            f"no complete reply within {self._timeouts[phase]:g} s ({phase})", phase=phase, temporary=True
+        )
+
+    def _broken(self, phase: Phase, error: BaseException | None) -> ConnectionFailed:
+        if isinstance(error, TimeoutError):
+            return TimedOut(f"timed out ({phase}): {error}", phase=phase, temporary=True)
+        how = f": {error}" if error is not None else " without a word"
+        return ConnectionFailed(
+            f"the server closed the connection ({phase}){how}", phase=phase, temporary=True
+        )
+
+    def __repr__(self) -> str:
+        if self._gone:
+            state = "closed"
+        elif self._leaving:
+            state = "closing"
+        elif self._error is not None:
+            state = f"broken: {self._error}"
+        elif self.pipeline is None:
+            state = "opening"
+        elif self.pipeline.is_idle:
+            state = "idle"
+        else:
+            state = f"waiting for the reply to {self.pipeline.awaited}"
+        return f"<Connection to {self._options.host}:{self._options.effective_port}, {state}, {self.served} served>"
+
+
+# What no retry mends: the two sides will disagree in the same way next time.
+_LASTING = (
+    "WRONG_VERSION_NUMBER",
+    "UNSUPPORTED_PROTOCOL",
+    "ALERT_PROTOCOL_VERSION",
+    "NO_SHARED_CIPHER",
+    "UNKNOWN_CA",
+)
+
+
+def _tls_error(error: ssl.SSLError, options: Options) -> TLSFailed:
+    where = options.effective_servername
+    reason = error.reason or ""
+    lasting = isinstance(error, ssl.SSLCertVerificationError) or any(word in reason for word in _LASTING)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words = f"the certificate of {where} is not trusted: {error.verify_message}"
+        advice = "give its authority with tls={'ca_file': …}, or the right name with servername"
+    elif "WRONG_VERSION_NUMBER" in reason:
+        words = f"{where} does not speak TLS from the first byte on port {options.effective_port}"
+        advice = "use secure=False: STARTTLS is then used by itself"
+    else:
+        words = f"the TLS handshake with {where} failed: {reason or error}"
+        advice = "the server's TLS versions or certificates may not suit"
+    return TLSFailed(f"{words}; {advice}", phase=Phase.TLS, temporary=not lasting)

@@ -1,0 +1,143 @@
+"""From a host name to a connected socket (RFC 8305: happy eyeballs, over addresses that we resolve ourselves)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Sequence
+
+from ..errors import ConnectionFailed, LookupFailed, TimedOut
+from ..options import Options
+from ..results import Phase
+from .resolve import Address, resolve
+
+# RFC 8305 §5: how long one attempt is alone before the next address is tried beside it.
+ATTEMPT_DELAY = 0.25
+# What a resolver answers when it could not ask, rather than when the name does not exist.
+_LATER = {socket.EAI_AGAIN, getattr(socket, "EAI_SYSTEM", None), getattr(socket, "EAI_MEMORY", None)}
+
+
+async def dial(options: Options) -> socket.socket:
+    """A connected, non-blocking socket to the server of ``options``.
+
+    :raises LookupFailed: the name does not resolve; ``temporary`` unless it does not exist
+    :raises TimedOut: no answer within ``dns_timeout`` or ``connection_timeout``
+    :raises ConnectionFailed: refused or unreachable at every address
+    """
+    if options.sock is not None:
+        sock: socket.socket = options.sock
+        sock.setblocking(False)
+        return sock
+    where = options.unix_socket or f"{options.host} port {options.effective_port}"
+    try:
+        if options.unix_socket is not None:
+            async with asyncio.timeout(options.connection_timeout):
+                return await _connect((socket.AF_UNIX, (options.unix_socket,)), None)
+        addresses = await _addresses(options)
+        async with asyncio.timeout(options.connection_timeout):
+            return await _race(addresses, options.local_address)
+    except TimeoutError:
+        raise TimedOut(
+            f"no connection to {where} within {options.connection_timeout:g} s: a firewall may drop the packets, "
+            "or the port is wrong",
+            phase=Phase.CONNECT,
+            temporary=True,
+        ) from None
+    except OSError as error:
+        raise ConnectionFailed(
+            f"cannot connect to {where}: {_words(error)}", phase=Phase.CONNECT, temporary=True
+        ) from error
+
+
+async def _addresses(options: Options) -> list[Address]:
+    family = socket.AF_UNSPEC
+    if options.local_address is not None:
+        family = socket.AF_INET6 if ":" in options.local_address else socket.AF_INET
+    try:
+        async with asyncio.timeout(options.dns_timeout):
+            found = await resolve(options.host, options.effective_port, family=family)
+    except TimeoutError:
+        raise TimedOut(
+            f"the name server gave no address for {options.host} within {options.dns_timeout:g} s",
+            phase=Phase.LOOKUP,
+            temporary=True,
+        ) from None
+    except (socket.gaierror, UnicodeError) as error:
+        later = isinstance(error, socket.gaierror) and error.errno in _LATER
+        raise LookupFailed(
+            f"the host {options.host!r} could not be resolved: {_words(error)}"
+            + ("" if later else ". Check the spelling of host"),
+            phase=Phase.LOOKUP,
+            temporary=later,
+        ) from error
+    return interleave(found)
+
+
+def interleave(addresses: Sequence[Address]) -> list[Address]:
+    """Alternate the families, the preferred one first (RFC 8305 §4)."""
+    first = [a for a in addresses if a[0] == addresses[0][0]]
+    other = [a for a in addresses if a[0] != addresses[0][0]]
+    mixed: list[Address] = []
+    for index in range(max(len(first), len(other))):
+        mixed += first[index : index + 1] + other[index : index + 1]
+    return mixed
+
+
+async def _race(addresses: Sequence[Address], local_address: str | None) -> socket.socket:
+    """The first connection to succeed; the others are closed. Raises the first address's error if none does."""
+    attempts: set[asyncio.Task[socket.socket]] = set()
+    errors: list[OSError] = []
+    waiting = list(addresses)
+    winner: socket.socket | None = None
+    try:
+        while winner is None and (waiting or attempts):
+            if waiting:
+                attempts.add(asyncio.ensure_future(_connect(waiting.pop(0), local_address)))
+            done, attempts = await asyncio.wait(
+                attempts, timeout=ATTEMPT_DELAY if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                error = task.exception()
+                if error is None and winner is None:
+                    winner = task.result()
+                elif error is None:
+                    task.result().close()
+                elif isinstance(error, OSError):
+                    errors.append(error)
+                else:
+                    raise error
+    finally:
+        for task in attempts:
+            task.cancel()
+        for outcome in await asyncio.gather(*attempts, return_exceptions=True):
+            if isinstance(outcome, socket.socket):
+                outcome.close()
+    if winner is None:
+        raise errors[0] if errors else OSError(errno.EADDRNOTAVAIL, "no address")
+    return winner
+
+
+async def _connect(address: Address, local_address: str | None) -> socket.socket:
+    family, target = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if family != socket.AF_UNIX:
+            # Small writes go out at once: each group is one write already, and Nagle would hold back its last packet.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if local_address is not None:
+                sock.bind((local_address, 0))
+        await asyncio.get_running_loop().sock_connect(sock, target[0] if family == socket.AF_UNIX else target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            sock.close()
+        raise
+    return sock
+
+
+def _words(error: BaseException) -> str:
+    """The system's words without the number."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

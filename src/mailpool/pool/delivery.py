@@ -1,0 +1,109 @@
+"""One message on its way through the pool: what is decided about it so far, and who waits for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..message import Sealed
+from ..policy.assignment import Lane
+from ..results import RecipientResult, SendResult
+
+
+class Pending(asyncio.Future[SendResult]):
+    """What ``send_mail`` returns. Cancelling it tells the pool, which alone knows how far the message is (P-27)."""
+
+    on_cancel: Callable[[], None] | None = None
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        if not super().cancel(msg):
+            return False
+        if self.on_cancel is not None:
+            self.on_cancel()
+        return True
+
+
+class Delivery:
+    """A message in the pool.
+
+    ``pending`` holds the indices of the recipients that have no outcome; ``outcomes`` what became of the others.
+    """
+
+    __slots__ = (
+        "attempts",
+        "batch",
+        "content",
+        "continues",
+        "deadline",
+        "detached",
+        "duplicates",
+        "envelope",
+        "first_begun_at",
+        "future",
+        "gone",
+        "lane",
+        "maybe_duplicate",
+        "message_id",
+        "most_recipients",
+        "not_before",
+        "outcomes",
+        "pending",
+        "priority",
+        "queued_at",
+        "replaced",
+        "requeues",
+        "reused",
+        "sealed",
+        "settled",
+        "waiting_since",
+    )
+
+    def __init__(
+        self,
+        sealed: Sealed,
+        *,
+        lane: Lane,
+        future: Pending,
+        now: float,
+        priority: int = 0,
+    ) -> None:
+        self.envelope = sealed.envelope
+        self.content = sealed.content
+        self.message_id = sealed.message_id
+        self.lane = lane
+        self.future = future
+        self.priority = priority
+        self.sealed = sealed
+        self.pending: Sequence[int] = range(len(sealed.envelope.recipients))
+        self.outcomes: dict[int, RecipientResult] = {}
+        self.batch: Sequence[int] = ()  # of the transaction under way
+        self.most_recipients: int | None = None  # what the server was seen to take of this message
+        self.attempts = 0
+        self.requeues = 0
+        self.duplicates = 0
+        self.maybe_duplicate = False
+        self.replaced = False  # has had its one free replacement of a dead connection (P-11)
+        self.reused = False  # the connection under way had been used or idle before
+        self.gone = False  # left the queue from the middle
+        self.settled = False
+        self.detached = False  # nobody waits for it any more
+        self.queued_at = now
+        self.waiting_since = now
+        self.not_before = 0.0
+        self.continues = False  # the rest of its recipients is next; the attempt is the same
+        self.first_begun_at: float | None = None
+        self.deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def weight(self) -> int:
+        """Recipients of the next transaction, as a rate by recipients counts them."""
+        count = len(self.pending)
+        return count if self.most_recipients is None else min(count, self.most_recipients)
+
+    def recipients(self) -> tuple[RecipientResult, ...]:
+        """What became of each recipient that has an outcome, in the order of the envelope."""
+        return tuple(self.outcomes[index] for index in sorted(self.outcomes))
+
+    def __repr__(self) -> str:
+        return f"<Delivery {self.message_id}, {len(self.pending)} pending, attempt {self.attempts}>"

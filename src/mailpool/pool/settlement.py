@@ -1,0 +1,172 @@
+"""What the end of a transaction means for its message: an outcome, the rest of the recipients, or another try.
+
+Pure decisions over a delivery and a transaction; the pool carries them out.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from ..errors import (
+    AuthenticationFailed,
+    Deferred,
+    DeliveryUncertain,
+    QuotaExceeded,
+    Rejected,
+    SendError,
+    Throttled,
+)
+from ..options import Options
+from ..policy.meaning import classify, too_many_recipients
+from ..results import Outcome, Phase, RecipientResult, SendResult
+from ..smtp.transaction import Transaction, Verdict
+from .delivery import Delivery
+
+_ERROR: dict[Outcome, type[SendError]] = {
+    Outcome.REJECTED: Rejected,
+    Outcome.DEFERRED: Deferred,
+    Outcome.THROTTLED: Throttled,
+    Outcome.QUOTA: QuotaExceeded,
+    Outcome.AUTH_FAILED: AuthenticationFailed,
+}
+
+
+class Next(enum.Enum):
+    """What is to be done with the delivery now."""
+
+    SETTLE = "every recipient has an outcome"
+    CONTINUE = "the rest of the recipients, in a further transaction"
+    REPLACE = "again on another connection, not counted"
+    REQUEUE = "again, counted"
+    FAIL = "no further try is allowed"
+
+
+def absorb(delivery: Delivery, transaction: Transaction) -> None:
+    """Note the outcome of every recipient of the transaction that has one now (P-12, P-15)."""
+    verdict = transaction.verdict
+    if verdict is Verdict.ACCEPTED and not transaction.refused:
+        reply = transaction.reply
+        recipients = delivery.envelope.recipients
+        for index in delivery.batch:
+            delivery.outcomes[index] = RecipientResult(
+                recipients[index], Outcome.ACCEPTED, Phase.END_OF_DATA, reply
+            )
+        _settle_batch(delivery)
+        return
+    batch = delivery.batch
+    refused = transaction.refused
+    # Refused for being one too many means "later", as long as the server takes some of them at a time.
+    some_taken = len(refused) < len(batch) and verdict is not Verdict.REFUSED
+    taken = 0
+    for position, index in enumerate(batch):
+        address = delivery.envelope.recipients[index]
+        refusal = refused.get(position)
+        if refusal is not None:
+            if not (some_taken and too_many_recipients(refusal)):
+                outcome = classify(refusal, Phase.RCPT).outcome
+                delivery.outcomes[index] = RecipientResult(address, outcome, Phase.RCPT, refusal)
+            continue
+        taken += 1
+        if verdict is Verdict.ACCEPTED:
+            delivery.outcomes[index] = RecipientResult(
+                address, Outcome.ACCEPTED, Phase.END_OF_DATA, transaction.reply
+            )
+        elif verdict is Verdict.REFUSED:
+            assert transaction.reply is not None
+            outcome = classify(transaction.reply, transaction.phase).outcome
+            delivery.outcomes[index] = RecipientResult(address, outcome, transaction.phase, transaction.reply)
+    if some_taken and any(too_many_recipients(reply) for reply in refused.values()):
+        delivery.most_recipients = taken
+    _settle_batch(delivery)
+
+
+def _settle_batch(delivery: Delivery) -> None:
+    if len(delivery.outcomes) == len(delivery.envelope.recipients):
+        delivery.pending = range(0)
+    else:
+        delivery.pending = [i for i in delivery.pending if i not in delivery.outcomes]
+    delivery.batch = ()
+
+
+def next_step(delivery: Delivery, transaction: Transaction, options: Options) -> Next:
+    """What is to be done after ``absorb`` (P-11, P-18). Counts nothing."""
+    if not delivery.pending:
+        return Next.SETTLE
+    if transaction.verdict in (Verdict.ACCEPTED, Verdict.REFUSED):
+        return Next.CONTINUE
+    if delivery.detached:
+        return Next.FAIL
+    if transaction.verdict is Verdict.UNCERTAIN:
+        allowed = options.on_uncertain == "requeue" and delivery.duplicates < options.max_duplicates
+        return Next.REQUEUE if allowed and options.max_requeues != 0 else Next.FAIL
+    if delivery.reused and not delivery.replaced and not transaction.mail_answered:
+        return Next.REPLACE
+    if options.max_requeues < 0 or delivery.requeues < options.max_requeues:
+        return Next.REQUEUE
+    return Next.FAIL
+
+
+def result(delivery: Delivery, now: float) -> SendResult | SendError:
+    """What the caller is told when every recipient has an outcome."""
+    recipients = delivery.recipients()
+    for recipient in reversed(recipients):
+        if recipient.outcome is Outcome.ACCEPTED:
+            assert recipient.reply is not None
+            first_begun_at = delivery.first_begun_at or now
+            return SendResult(
+                delivery.message_id,
+                delivery.envelope.sender,
+                recipients,
+                recipient.reply,
+                delivery.content.size,
+                delivery.attempts,
+                delivery.maybe_duplicate,
+                first_begun_at - delivery.queued_at,
+                now - first_begun_at,
+            )
+    return _refusal(delivery, recipients)
+
+
+def _refusal(delivery: Delivery, recipients: tuple[RecipientResult, ...]) -> SendError:
+    """All recipients refused. What may succeed later decides the class, so that a retry is not missed."""
+    decisive = next((r for r in recipients if r.outcome is not Outcome.REJECTED), recipients[0])
+    reply = decisive.reply
+    assert reply is not None
+    meaning = classify(reply, decisive.phase)
+    who = recipients[0].address if len(recipients) == 1 else f"all {len(recipients)} recipients"
+    return _ERROR[decisive.outcome](
+        f"the server refused {'the message' if decisive.phase is not Phase.RCPT else who} at {decisive.phase}: {reply}. "
+        f"{meaning.advice}".rstrip(),
+        phase=decisive.phase,
+        reply=reply,
+        temporary=decisive.outcome is not Outcome.REJECTED and decisive.outcome is not Outcome.AUTH_FAILED,
+        retry_after=meaning.retry_after,
+        recipients=recipients,
+        message_id=delivery.message_id,
+        attempts=delivery.attempts,
+        may_have_been_delivered=delivery.maybe_duplicate,
+    )
+
+
+def failure(delivery: Delivery, transaction: Transaction, cause: SendError) -> SendError:
+    """The connection was lost and no further try is allowed."""
+    if transaction.verdict is Verdict.UNCERTAIN:
+        error = DeliveryUncertain(
+            f"the connection was lost after the message was sent and before the server answered ({cause}); "
+            "it may or may not have been delivered, and sending it again may make a second copy",
+            phase=Phase.END_OF_DATA,
+            reply=cause.reply,
+            temporary=True,
+            may_have_been_delivered=True,
+            recipients=delivery.recipients(),
+            message_id=delivery.message_id,
+            attempts=delivery.attempts,
+        )
+        error.__cause__ = cause
+        return error
+    return cause.for_message(
+        delivery.message_id,
+        delivery.attempts,
+        delivery.recipients(),
+        may_have_been_delivered=delivery.maybe_duplicate,
+    )

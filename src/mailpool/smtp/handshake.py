@@ -1,0 +1,184 @@
+"""From the greeting to a connection that is ready for mail: EHLO, STARTTLS, AUTH (RFC 5321 §3.1, RFC 3207, RFC 4954).
+
+``handshake`` is a generator: it yields what is to be done and is sent what came of it, and so reads like the dialogue
+itself. It does no I/O. Nothing is pipelined here: each step decides what the next one is, and what was said before TLS
+is forgotten with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..errors import AuthenticationFailed, ConnectionFailed, TLSFailed
+from ..options import Credentials, Options
+from ..results import Phase, Reply
+from . import commands
+from .capabilities import Capabilities
+from .sasl import Exchange, Mechanism, choose
+
+
+class Expect(NamedTuple):
+    """Send nothing; the answer is the next reply."""
+
+    phase: Phase
+
+
+class Write(NamedTuple):
+    """Send ``data``; the answer is its reply. ``secret`` keeps it out of logs."""
+
+    phase: Phase
+    data: bytes
+    secret: bool = False
+
+
+class StartTLS(NamedTuple):
+    """Do the TLS handshake now; nothing may be left over from before. The answer is None."""
+
+
+class Login(NamedTuple):
+    """Credentials are about to be used. The answer is the access token, or None where none is configured.
+
+    ``again`` asks for a new token because the server refused the last one.
+    """
+
+    again: bool = False
+
+
+Step = Expect | Write | StartTLS | Login
+Dialogue = Generator[Step, "Reply | str | None", "Session"]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a handshake came to."""
+
+    capabilities: Capabilities
+    greeting: Reply
+    mechanism: str | None = None
+
+
+def handshake(options: Options, credentials: Credentials | None, *, name: str, encrypted: bool) -> Dialogue:
+    """Run the dialogue from the greeting on.
+
+    :param credentials: who to be; None: nobody
+    :param name: what EHLO says
+    :param encrypted: whether TLS is on already
+    :raises ConnectionFailed: the server does not want us now, or is no mail server
+    :raises TLSFailed: TLS is required and not to be had
+    :raises AuthenticationFailed: the credentials are refused, or there is no way to present them
+    """
+    greeting = yield from _ask(Expect(Phase.GREETING))
+    if greeting.code != 220:
+        raise _refusal(Phase.GREETING, greeting, "the server does not want this connection")
+    capabilities = yield from _hello(options, name)
+    if not encrypted:
+        encrypted = yield from _start_tls(options, credentials, capabilities)
+        if encrypted:
+            # What was offered in clear text proves nothing (RFC 3207 §4.2).
+            capabilities = yield from _hello(options, name)
+    mechanism = None
+    if credentials is not None:
+        mechanism = yield from _authenticate(options, credentials, capabilities, encrypted)
+    return Session(capabilities, greeting, mechanism)
+
+
+def _ask(step: Step) -> Generator[Step, Reply | str | None, Reply]:
+    reply = yield step
+    assert isinstance(reply, Reply)
+    return reply
+
+
+def _hello(options: Options, name: str) -> Generator[Step, Reply | str | None, Capabilities]:
+    reply = yield from _ask(Write(Phase.EHLO, commands.hello("EHLO", name)))
+    if reply.is_success:
+        return Capabilities.parse(reply).without(options.disable)
+    if not reply.is_permanent:
+        raise _refusal(Phase.EHLO, reply, "the server did not take EHLO")
+    reply = yield from _ask(Write(Phase.EHLO, commands.hello("HELO", name)))
+    if reply.is_success:
+        return Capabilities.none()
+    raise _refusal(Phase.EHLO, reply, "the server took neither EHLO nor HELO")
+
+
+def _start_tls(
+    options: Options, credentials: Credentials | None, capabilities: Capabilities
+) -> Generator[Step, Reply | str | None, bool]:
+    """Whether TLS is on afterwards."""
+    mode = options.starttls
+    if mode == "never":
+        return False
+    required = mode == "required" or (mode == "auto" and credentials is not None and not options.is_loopback)
+    if not capabilities.starttls:
+        if required:
+            because = "starttls is 'required'" if mode == "required" else "auth is set, and a login needs TLS"
+            raise TLSFailed(
+                f"{because}, but the server does not offer STARTTLS. Use the port for TLS from the first byte "
+                "(secure=True, usually 465), or find out who strips the offer",
+                phase=Phase.STARTTLS,
+            )
+        return False
+    reply = yield from _ask(Write(Phase.STARTTLS, commands.STARTTLS))
+    if reply.code == 220:
+        yield StartTLS()
+        return True
+    if mode == "opportunistic" and reply.code != 421:
+        return False
+    raise TLSFailed(
+        f"the server offers STARTTLS and then refused it: {reply}. Mail is not sent in clear text instead",
+        phase=Phase.STARTTLS,
+        reply=reply,
+        temporary=reply.is_temporary,
+    )
+
+
+def _authenticate(
+    options: Options, credentials: Credentials, capabilities: Capabilities, encrypted: bool
+) -> Generator[Step, Reply | str | None, str]:
+    for again in (False, True):
+        token = yield Login(again)
+        assert not isinstance(token, Reply)
+        mechanism = choose(
+            credentials,
+            capabilities.auth,
+            encrypted=encrypted,
+            allow_cleartext=options.allow_cleartext_auth or options.is_loopback,
+            forced=options.auth_method,
+            token=token,
+        )
+        reply = yield from _exchange(Exchange(mechanism))
+        if reply.code == 235:
+            return mechanism.name
+        # A provider of tokens gets one chance to give a fresh one (P-19).
+        if not (callable(credentials.access_token) and reply.is_permanent):
+            break
+    raise AuthenticationFailed(
+        f"the server refused the login of {credentials.user!r} with {mechanism.name}: {reply}"
+        + _explain(reply, mechanism),
+        phase=Phase.AUTH,
+        reply=reply,
+        temporary=reply.is_temporary,
+    )
+
+
+def _exchange(exchange: Exchange) -> Generator[Step, Reply | str | None, Reply]:
+    """One run of a SASL mechanism; returns the reply that ended it."""
+    line: bytes | None = exchange.begin()
+    while line is not None:
+        reply = yield from _ask(Write(Phase.AUTH, line, secret=True))
+        line = exchange.answer(reply)
+    return reply
+
+
+def _explain(reply: Reply, mechanism: Mechanism) -> str:
+    if reply.is_temporary:
+        return ". It may take the login later"
+    details = mechanism.detail
+    return (
+        f" ({details}). Check user and password or token" if details else ". Check user and password or token"
+    )
+
+
+def _refusal(phase: Phase, reply: Reply, what: str) -> ConnectionFailed:
+    return ConnectionFailed(f"{what}: {reply}", phase=phase, reply=reply, temporary=True)

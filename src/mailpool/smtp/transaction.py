@@ -1,0 +1,124 @@
+"""One message to some recipients, once over one connection (RFC 5321 §3.3)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Any
+
+from ..content import Content
+from ..errors import UnsupportedByServer
+from ..results import Phase, Reply
+from . import commands
+from .capabilities import Capabilities
+
+
+class Verdict(enum.Enum):
+    """How a transaction ended."""
+
+    OPEN = "open"
+    ACCEPTED = "the server took the message for the recipients that it had not refused"
+    REFUSED = "the server refused the message, or every recipient"
+    UNSENT = "the connection ended, and nothing was accepted"
+    UNCERTAIN = "the connection ended between the end of the data and its reply"
+
+
+class Transaction:
+    """One message to some recipients, once over one connection.
+
+    ``refused`` holds the reply to each refused recipient by its index; ``reply`` is the one that decided the message
+    and ``phase`` where it came, or how far the transaction had got. ``token`` is the caller's and comes back untouched.
+    """
+
+    __slots__ = (
+        "answered",
+        "commands",
+        "content",
+        "end_written",
+        "mail_accepted",
+        "phase",
+        "refused",
+        "reply",
+        "stage",
+        "token",
+        "verdict",
+        "written",
+    )
+
+    def __init__(self, mail: bytes, rcpts: Sequence[bytes], content: Content, token: Any = None) -> None:
+        self.commands = (mail, *rcpts, commands.DATA)
+        self.written = 0  # how many of them
+        self.answered = 0
+        self.mail_accepted = False
+        self.stage = Phase.MAIL  # what the next reply answers
+        self.content = content
+        self.token = token
+        self.verdict = Verdict.OPEN
+        self.phase = Phase.MAIL
+        self.reply: Reply | None = None
+        self.refused: dict[int, Reply] = {}
+        self.end_written = False
+
+    @property
+    def recipient_count(self) -> int:
+        return len(self.commands) - 2
+
+    @property
+    def mail_answered(self) -> bool:
+        """Whether the server has said anything at all to this transaction (P-11)."""
+        return self.answered > 0
+
+    @property
+    def is_pointless(self) -> bool:
+        """Whether a further command could achieve nothing: MAIL was refused, or every recipient."""
+        if self.answered == 0:
+            return False
+        return not self.mail_accepted or len(self.refused) == len(self.commands) - 2
+
+    def end(self, verdict: Verdict, phase: Phase) -> None:
+        self.verdict = verdict
+        self.phase = phase
+
+    def __repr__(self) -> str:
+        return f"<Transaction {self.verdict.name.lower()} in {self.phase}, {self.answered} of {self.written} answered>"
+
+
+def prepare(
+    sender: str, recipients: Sequence[str], content: Content, capabilities: Capabilities, token: Any = None
+) -> Transaction:
+    """The transaction for a server with these capabilities.
+
+    :param sender: the reverse-path, empty for the null one
+    :param recipients: the forward-paths
+    :param token: comes back untouched with the transaction
+    :raises UnsupportedByServer: the message needs what the server does not offer; nothing has been written
+    """
+    parameters = ""
+    if capabilities.size_declared:
+        parameters = f" SIZE={content.size}"
+        if capabilities.size is not None and content.size > capabilities.size:
+            raise UnsupportedByServer(
+                f"the message has {content.size} octets, and the server takes {capabilities.size} at most",
+                phase=Phase.MAIL,
+            )
+    if content.eight_bit:
+        if not capabilities.eight_bit_mime:
+            raise UnsupportedByServer(
+                "the content has octets above 127, and the server does not offer 8BITMIME; "
+                "encode the text as quoted-printable or base64",
+                phase=Phase.MAIL,
+            )
+        parameters += " BODY=8BITMIME"
+    if content.utf8_headers or not (sender.isascii() and all(r.isascii() for r in recipients)):
+        if not capabilities.smtputf8:
+            raise UnsupportedByServer(
+                "an address or a header is not ASCII, and the server does not offer SMTPUTF8 (RFC 6531)",
+                phase=Phase.MAIL,
+            )
+        parameters += " SMTPUTF8"
+    return Transaction(
+        commands.mail(sender, parameters),
+        [commands.rcpt(recipient) for recipient in recipients],
+        content,
+        token,
+    )

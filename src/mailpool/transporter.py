@@ -1,0 +1,349 @@
+"""The transporter: what a program creates once and shares."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import datetime
+import logging
+import secrets
+import socket
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from email.message import Message as StdlibMessage
+from types import TracebackType
+from typing import Any, Generic, TypeVar, overload
+
+from .errors import MailpoolError, UsageError
+from .events import Events, Handler
+from .message import Message, Sealed, seal
+from .net.connection import Connector, connect
+from .options import Credentials, Options, parse_options
+from .pool.statistics import PoolStats
+from .results import SendResult
+from .transports.pooled import pooled_smtp
+from .transports.port import Transport
+from .transports.smtp import plain_smtp
+from .transports.verification import Verification, verify
+
+log = logging.getLogger("mailpool")
+
+AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
+M = TypeVar("M")
+H = TypeVar("H", bound=Handler)
+
+
+@dataclasses.dataclass(slots=True)
+class SendOutcome(Generic[M]):
+    """What became of one item of `Transporter.send_many`: a ``result``, or the ``error`` that ``send_mail`` would raise."""
+
+    message: M
+    result: SendResult | None = None
+    error: Exception | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+
+def create_transport(
+    options: str | Mapping[str, Any] | Options | None = None, /, **keywords: Any
+) -> Transporter:
+    """A transporter for one relay. Nothing is connected and no event loop is needed yet.
+
+    :param options: a URL (``"smtps://user:pass@host:465/?pool=true"``), a mapping, or ready `Options`
+    :param keywords: the same by name, in addition; see `mailpool.options.Options` for each with its unit and default
+    :raises ConfigurationError: an option is unknown, malformed or contradicts another; it names the option
+    """
+    if isinstance(options, Options):
+        return Transporter(dataclasses.replace(options, **keywords))
+    return Transporter(parse_options(options, **keywords))
+
+
+class Transporter:
+    """Sends messages over connections that it keeps. Made by `create_transport`; shared by the whole program.
+
+    It is bound to the event loop of its first use. ``async with`` drains it at the end, and closes it at once when the
+    block is left by an exception (P-30).
+    """
+
+    def __init__(self, options: Options, *, connector: Connector = connect) -> None:
+        self.options = options
+        self._connector = connector
+        self._events = Events()
+        self._transport: Transport | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._hostname = options.name or socket.gethostname() or "localhost"
+        self._defaults = options.defaults or None
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def send_mail(
+        self,
+        message: AnyMessage,
+        *,
+        priority: int = 0,
+        deadline: float | None = None,
+        auth: Credentials | Mapping[str, Any] | tuple[str, str] | None = None,
+    ) -> Awaitable[SendResult]:
+        """Queue a message; await what is returned for its outcome.
+
+        A plain function: fields are checked and the place in the queue is taken before it returns (P-20a). When
+        ``max_queue`` messages wait, this one waits for its turn to be queued.
+
+        :param message: a mapping or `Message` of fields, an ``email.message.EmailMessage``, a mapping with ``raw`` and
+            ``envelope``, or a `Sealed` one, as ``close`` returns them
+        :param priority: higher ones pass lower ones in the queue; the default is 0, bulk mail may use -1
+        :param deadline: seconds until the message must have an outcome; None: the option ``deadline``
+        :param auth: another identity than the transporter's; it gets connections of its own (P-04)
+        :raises MessageError: a field cannot be sent as it is; nothing was written
+        :raises PoolClosed: ``close`` or ``drain`` has begun
+        :raises SendError: from the awaitable: what the server said, and in which phase (P-16)
+        """
+        transport = self._bound()
+        return transport.submit(
+            self._seal(message), priority=priority, deadline=deadline, auth=_identity(auth)
+        )
+
+    def send_soon(
+        self,
+        message: AnyMessage,
+        *,
+        priority: int = 0,
+        deadline: float | None = None,
+        auth: Credentials | Mapping[str, Any] | tuple[str, str] | None = None,
+    ) -> None:
+        """Queue a message and do not wait; a failure is the event ``error``, logged when nobody listens to that.
+
+        :raises QueueFull: ``max_queue`` messages wait already; the other arguments and errors are `send_mail`'s
+        """
+        transport = self._bound()
+        transport.submit(
+            self._seal(message), priority=priority, deadline=deadline, auth=_identity(auth), may_wait=False
+        ).add_done_callback(self._report)
+
+    async def send_many(
+        self, source: Iterable[M] | AsyncIterable[M], *, priority: int = -1
+    ) -> AsyncIterator[SendOutcome[M]]:
+        """Send everything that ``source`` gives, in flat memory: it is asked for the next message only when there is room.
+
+        Yields one `SendOutcome` for each message as they end, which need not be their order, and raises for none
+        (P-21). Leaving the loop early cancels what has not been sent. It raises what ``source`` raises, after the
+        outcomes of what had been taken from it.
+
+        :param source: messages as `send_mail` takes them
+        :param priority: as in `send_mail`; below its default, so that single messages pass a batch
+        """
+        transport = self._bound()
+        ended: asyncio.Queue[SendOutcome[M] | None] = asyncio.Queue()
+        futures: set[asyncio.Future[SendResult]] = set()
+        backlog = max(100, 4 * self.options.max_connections * self.options.pipeline_depth)
+        consumed = asyncio.Event()
+
+        def note(item: M, future: asyncio.Future[SendResult]) -> None:
+            futures.discard(future)
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is None:
+                ended.put_nowait(SendOutcome(item, result=future.result()))
+            else:
+                assert isinstance(error, Exception)
+                ended.put_nowait(SendOutcome(item, error=error))
+
+        def start(item: M) -> None:
+            try:
+                future = transport.submit(self._seal(item), priority=priority)  # type: ignore[arg-type]
+            except MailpoolError as error:
+                ended.put_nowait(SendOutcome(item, error=error))
+                return
+            futures.add(future)
+            future.add_done_callback(lambda done: note(item, done))
+
+        async def pull() -> None:
+            async for item in _as_async(source):
+                start(item)
+                # A consumer that is slow, or a queue that is full: the source waits for both.
+                while ended.qsize() > backlog:
+                    consumed.clear()
+                    await consumed.wait()
+                if not transport.is_idle():
+                    await transport.room()
+
+        puller = asyncio.ensure_future(pull())
+        puller.add_done_callback(lambda _: ended.put_nowait(None))
+        try:
+            while True:
+                outcome = await ended.get()
+                consumed.set()
+                if outcome is not None:
+                    yield outcome
+                if puller.done() and not futures and ended.empty():
+                    break
+            puller.result()
+        finally:
+            puller.cancel()
+            for future in tuple(futures):
+                future.cancel()
+            await asyncio.gather(puller, return_exceptions=True)
+
+    async def verify(self) -> Verification:
+        """Connect, log in, and tell what the server offers, over a connection of its own that the pool does not count.
+
+        :raises SendError: with the phase that failed
+        """
+        return await verify(self.options, self._connector)
+
+    # -- room, events, statistics ----------------------------------------------------------------------------------
+
+    def is_idle(self) -> bool:
+        """Whether there is room for more messages (P-20): fewer than ``max_connections × pipeline_depth`` wait."""
+        if self._closed:
+            return False
+        return self._transport is None or self._transport.is_idle()
+
+    @overload
+    def on(self, event: str) -> Callable[[H], H]: ...
+
+    @overload
+    def on(self, event: str, handler: H) -> H: ...
+
+    def on(self, event: str, handler: Any = None) -> Any:
+        """Call ``handler`` when ``event`` happens; without it, a decorator. See `mailpool.events.EVENTS`.
+
+        :param handler: plain or async; it is never re-entered, and what it raises is logged
+        :raises ConfigurationError: there is no such event
+        """
+        if handler is None:
+            return lambda function: self.on(event, function)
+        self._events.add(event, handler)
+        # One that comes while there is room is called soon, not at the next change (P-20).
+        if event == "idle" and self._transport is not None and self._transport.is_idle():
+            self._events.call_last("idle")
+        elif event == "idle":
+            self._start_if_possible()
+        return handler
+
+    def off(self, event: str, handler: Handler) -> None:
+        """Take a handler away."""
+        self._events.remove(event, handler)
+
+    def stats(self) -> PoolStats:
+        """A snapshot of connections, queue and counts (P-32); cheap enough for every second.
+
+        :raises UsageError: called before the first use and outside of an event loop
+        """
+        return self._bound(closed_too=True).stats()
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    async def drain(self, timeout: float | None = None) -> list[Sealed]:
+        """Take nothing new, send what is queued, then close (P-30).
+
+        :param timeout: seconds for what is queued; what is on the wire then gets what ``close`` gives it
+        :returns: the messages that were not sent; `send_mail` of another transporter takes them as they are
+        """
+        self._closed = True
+        return await self._end("drain", timeout)
+
+    async def close(self, timeout: float = 10.0) -> list[Sealed]:
+        """Close all connections and clear the queue; every waiting message ends with `PoolClosed` (P-29).
+
+        :param timeout: seconds that messages on the wire have to finish
+        :returns: the messages that were not sent
+        """
+        self._closed = True
+        return await self._end("close", timeout)
+
+    async def _end(self, how: str, timeout: float | None) -> list[Sealed]:
+        if self._transport is None:
+            return []
+        transport = self._bound(closed_too=True)
+        try:
+            unsent: list[Sealed] = await getattr(transport, how)(timeout)
+        finally:
+            await self._events.finish()
+        return unsent
+
+    async def __aenter__(self) -> Transporter:
+        self._bound()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            await self.drain()
+        else:
+            await self.close()
+
+    # -- details ---------------------------------------------------------------------------------------------------
+
+    def _bound(self, *, closed_too: bool = False) -> Transport:
+        """The transport, made at the first use and bound to the loop of that use."""
+        if self._transport is not None:
+            if asyncio.get_running_loop() is not self._loop:
+                raise UsageError(
+                    "this transporter belongs to another event loop: it is bound to the loop of its first use. "
+                    "Make one for each loop; each asyncio.run() makes a new loop"
+                )
+            return self._transport
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise UsageError(
+                "sending needs a running event loop: call this inside an async function"
+            ) from None
+        make = pooled_smtp if self.options.pool else plain_smtp
+        self._transport = make(self.options, self._events.emit, self._connector)
+        return self._transport
+
+    def _start_if_possible(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if not self._closed:
+            self._bound()
+
+    def _seal(self, message: AnyMessage) -> Sealed:
+        if isinstance(message, Sealed):
+            return message
+        return seal(
+            message,
+            now=datetime.datetime.now(datetime.UTC).astimezone(),
+            token=_token,
+            hostname=self._hostname,
+            defaults=self._defaults,
+        )
+
+    def _report(self, future: asyncio.Future[SendResult]) -> None:
+        if future.cancelled() or future.exception() is None:
+            return
+        error = future.exception()
+        if self._events.wanted("error"):
+            self._events.emit("error", error)
+        else:
+            log.error(
+                "a message was not sent: %s", error, extra={"message_id": getattr(error, "message_id", None)}
+            )
+
+    def __repr__(self) -> str:
+        return f"<Transporter {self.options.redacted_url()}, {self._transport or 'not started'}>"
+
+
+def _token() -> str:
+    return secrets.token_hex(16)
+
+
+def _identity(auth: Credentials | Mapping[str, Any] | tuple[str, str] | None) -> Credentials | None:
+    return None if auth is None else Credentials.of(auth)
+
+
+async def _as_async(source: Iterable[M] | AsyncIterable[M]) -> AsyncIterator[M]:
+    if isinstance(source, AsyncIterable):
+        async for item in source:
+            yield item
+    else:
+        for item in source:
+            yield item
