@@ -145,14 +145,11 @@ def host_name(name: str, value: object) -> str:
 def ehlo_name(name: str, value: object) -> str:
     """What may follow EHLO: a domain or an address literal (RFC 5321 §4.1.1.1), in ASCII."""
     given = text(name, value)
-    bracketed = given.startswith("[") and given.endswith("]")
-    address = given[1:-1] if bracketed else given
+    address = given[1:-1] if given.startswith("[") and given.endswith("]") else given
     if address[:5].lower() == "ipv6:":
         address = address[5:]
     if is_ip(address) and "%" not in address:  # a zone means something on this machine only
         return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
-    if bracketed:
-        raise wrong(name, f"{value!r} holds no IP address between its brackets")
     if not given.isascii():
         raise wrong(name, f"{value!r} is not ASCII; give the name's A-label form (xn--…)")
     if given.startswith("_") or is_ip(address):
@@ -254,8 +251,8 @@ class Credentials:
     :param access_token: an OAuth2 bearer token (RFC 6750), or a function that returns one, or an awaitable of one,
         each time a connection logs in
     :param method: the SASL mechanism to use; ``None``: the strongest that suits
-    :raises ConfigurationError: a part is missing or empty, both secrets are given, or one holds a character that would
-        end a field on the wire: NUL (RFC 4616 §2), and ``\\x01`` beside a token
+    :raises ConfigurationError: a part is missing or empty, both secrets are given, or one holds a character that ends
+        a field on the wire: NUL (RFC 4616 §2), or ``\\x01`` as beside a token
     """
 
     user: str
@@ -276,7 +273,7 @@ class Credentials:
                 continue
             if not isinstance(value, str) or not value:
                 raise wrong("auth", f"the {what} must be a text that is not empty")
-            if "\0" in value or (self.access_token is not None and "\x01" in value):
+            if "\0" in value or "\x01" in value:
                 raise wrong("auth", f"the {what} contains a control character that would end it early")
             if any("\ud800" <= c <= "\udfff" for c in value):
                 raise wrong("auth", f"the {what} contains half of a surrogate pair and has no UTF-8 form")

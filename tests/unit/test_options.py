@@ -125,6 +125,7 @@ def test_a_text_is_a_clean_text(option: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("option", "value"),
     [
+        *((name, -1) for name in INTEGERS if name not in ("max_messages", "max_requeues")),
         ("max_connections", 0), ("max_messages", 0), ("max_queue", 0), ("pipeline_depth", 0), ("max_recipients", 0),
         ("port", 0), ("port", 65_536), ("rate_delta", 0), ("dns_timeout", 0), ("connection_timeout", 0),
         ("socket_timeout", 0), ("command_timeout", 0), ("deadline", 0), ("max_age", 0), ("idle_timeout", 0),
@@ -246,6 +247,8 @@ class TestNames:
             "a." * 127 + "aa",
             "[x]",
             "a:25",
+            "[127.0.0.1",
+            "127.0.0.1]",
             "ex\u200dample..",
             "a\u0085b",
         ],
@@ -287,6 +290,8 @@ class TestNames:
             "",
             "a." * 128,
             "[a]",
+            "[192.0.2.1",
+            "192.0.2.1]",
             "[]",
             "_a",
             "fe80::1%eth0",
@@ -314,6 +319,17 @@ def test_loopback(given: dict[str, object], loopback: bool) -> None:
 def test_a_socket_handed_in_is_not_taken_for_loopback() -> None:
     with socket.socket() as sock:
         assert parse_options(sock=sock).is_loopback is False
+
+
+def test_what_only_looks_like_a_socket() -> None:
+    class HalfA:
+        def fileno(self) -> int: ...
+
+    class HalfB:
+        def recv(self) -> bytes: ...
+
+    for half in (HalfA(), HalfB()):
+        wrong("sock", sock=half)
 
 
 def test_the_name_in_the_certificate() -> None:
@@ -346,7 +362,7 @@ class TestTLS:
     @pytest.mark.parametrize(
         ("option", "tls"),
         [
-            ("tls.verify", {"verify": 0}), ("tls.verify", {"verify": False, "ca_file": "ca.pem"}), ("tls.key_file", {"key_file": "k"}),
+            ("tls.verify", {"verify": 0}), ("tls.verify", {"verify": False, "ca_file": "ca.pem"}), ("tls.verify", {"verify": False, "ca_data": "PEM"}), ("tls.key_file", {"key_file": "k"}),
             ("tls.ca_file", {"ca_file": ""}), ("tls.ca_data", {"ca_data": 7}), ("tls.key_password", {"key_password": 7}), ("tls", True),
         ],
     )  # fmt: skip
@@ -357,6 +373,10 @@ class TestTLS:
     @pytest.mark.parametrize("key", ["host", "path", "__proto__", "rejectUnauthorized"])
     def test_keys_of_others_are_refused(self, key: str) -> None:
         wrong(f"tls.{key}", tls={key: "x"})
+
+    def test_our_own_certificate(self) -> None:
+        assert parse_options(tls={"cert_file": "c", "key_file": "k"}).tls.key_file == "k"
+        assert parse_options(tls={"cert_file": "both"}).tls.cert_file == "both"
 
     def test_a_path_object(self, tmp_path: object) -> None:
         assert TLSOptions(ca_file=tmp_path).ca_file == str(tmp_path)  # type: ignore[arg-type]

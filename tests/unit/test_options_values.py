@@ -62,6 +62,10 @@ class TestRate:
         with pytest.raises(ConfigurationError):
             Rate(*arguments)  # type: ignore[arg-type]
 
+    def test_a_burst(self) -> None:
+        assert Rate(14, burst=14).burst == 14
+        assert Rate(14, burst=1).burst == 1
+
     def test_several_at_once(self) -> None:
         several = (Rate(14), Rate(10_000, 86_400))
         for given in ("14/s,10000/day", ["14/s", "10000/day"], several, [Rate(14), "10000/day"]):
@@ -103,6 +107,13 @@ class TestCredentials:
         assert parse_options(auth={"user": "u", "pass": "p", "method": "login"}).auth_method == "LOGIN"
         assert parse_options(auth=("u", "p"), auth_method="login").auth_method == "LOGIN"
 
+    def test_repr_tells_what_kind_it_is(self) -> None:
+        assert repr(Credentials("u", "p")) == "Credentials(user='u', password=***)"
+        assert (
+            repr(Credentials("u", "p", method="plain"))
+            == "Credentials(user='u', password=***, method='PLAIN')"
+        )
+
     @pytest.mark.rule("INJ-11")
     @pytest.mark.parametrize("given", [("u\0v", "p"), ("u", "p\0q"), {"user": "u", "access_token": "t\0"}])
     def test_nul_is_refused(self, given: object) -> None:
@@ -111,7 +122,12 @@ class TestCredentials:
 
     @pytest.mark.rule("INJ-12")
     @pytest.mark.parametrize(
-        "given", [{"user": "u\x01", "access_token": "t"}, {"user": "u", "access_token": "t\x01auth=x"}]
+        "given",
+        [
+            {"user": "u\x01", "access_token": "t"},
+            {"user": "u", "access_token": "t\x01auth=x"},
+            ("u", "p\x01"),
+        ],
     )
     def test_the_separator_of_tokens_is_refused(self, given: object) -> None:
         with pytest.raises(ConfigurationError, match="control character"):
@@ -128,6 +144,8 @@ class TestCredentials:
             ({"pass": "p"}, "user must be"),
             ({"user": "u", "pass": ""}, "password must be"),
             ({"user": 7, "pass": "p"}, "user must be"),
+            ({"user": lambda: "u", "pass": "p"}, "user must be"),
+            (("u", lambda: "p"), "password must be"),
             ({"user": "u", "pass": b"p"}, "password must be"),
             ({"user": "u", "access_token": 7}, "access token must be"),
             ({"user": "u", "pass": "p\ud800"}, "surrogate"),
