@@ -9,9 +9,9 @@ from typing import Final
 from ..address import encode_words, without_lone_surrogates
 from ..errors import MessageError
 
-LINE: Final = 78  # RFC 5322 §2.1.1: what a line should not pass, CRLF not counted
+# What a line should not pass, CRLF not counted: RFC 5322 §2.1.1 says 78, RFC 2047 §2 says 76 with encoded words.
+LINE: Final = 76
 LONGEST_LINE: Final = 998  # what it must not pass
-_ENCODED_LINE: Final = 76  # RFC 2047 §2: a line that holds an encoded word
 
 _search_line_break = re.compile(r"[\r\n\x00]").search
 _is_field_name = re.compile(r"[!-9;-~]{1,76}").fullmatch
@@ -77,7 +77,7 @@ def fold_pieces(name: str, pieces: Iterable[str]) -> str:
 
 def fold_encoded(name: str, value: str) -> str:
     """A header field whose whole value is encoded words."""
-    words = encode_words(without_lone_surrogates(value), first=_ENCODED_LINE - len(name) - 2)
+    words = encode_words(without_lone_surrogates(value), first=LINE - len(name) - 2)
     return f"{name}: " + "\r\n ".join(words) + "\r\n"
 
 

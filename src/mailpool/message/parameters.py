@@ -12,6 +12,8 @@ from .folding import LINE, refuse_line_breaks
 
 _WORD = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]++"
 _is_token = re.compile(_WORD).fullmatch
+# Less than a token: some readers take ' and * for signs of RFC 2231.
+_is_simple = re.compile(r"[A-Za-z0-9._\-]++").fullmatch
 _is_media_type = re.compile(rf"({_WORD})/({_WORD})").fullmatch
 _parameter = re.compile(rf'[ \t]*;[ \t]*({_WORD})=(?:({_WORD})|"((?:[^"\\]|\\.)*+)")').match
 # RFC 2231 §7: attribute-char.
@@ -70,7 +72,7 @@ def with_parameters(name: str, value: str, parameters: Mapping[str, str], field:
 
 def _pieces(key: str, text: str) -> list[str]:
     if len(text) <= _LONGEST_PLAIN and text.isascii() and text.isprintable():
-        if _is_token(text):
+        if _is_simple(text):
             return [f"{key}={text}"]
         # Many readers decode an encoded word here although RFC 2047 §5 forbids it: such text must not look like one.
         if "=?" not in text:
