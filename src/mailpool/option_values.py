@@ -252,7 +252,7 @@ class Credentials:
         each time a connection logs in
     :param method: the SASL mechanism to use; ``None``: the strongest that suits
     :raises ConfigurationError: a part is missing or empty, both secrets are given, or one holds a character that ends
-        a field on the wire: NUL (RFC 4616 §2), or ``\\x01`` as beside a token
+        a field on the wire: NUL (RFC 4616 §2), or ``\\x01`` as in XOAUTH2
     """
 
     user: str

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailpool.policy.meaning import TABLE, classify, too_many_recipients
 from mailpool.results import Outcome, Phase, Reply
@@ -227,3 +229,13 @@ def test_of_a_long_reply_only_the_beginning_is_looked_at() -> None:
 def test_an_empty_reply() -> None:
     assert classify(Reply(450, ()), MAIL).outcome is DEFERRED
     assert classify(Reply(550, (b"",)), MAIL).outcome is REJECTED
+
+
+@given(st.integers(200, 599), st.lists(st.binary(max_size=200), max_size=4), st.sampled_from(Phase))
+def test_any_reply_has_a_meaning(code: int, lines: list[bytes], phase: Phase) -> None:
+    reply = Reply(code, tuple(lines))
+    meaning = classify(reply, phase)
+    assert (meaning.outcome is ACCEPTED) is (code < 400)
+    assert meaning.outcome is not REJECTED or (reply.is_permanent and meaning.retry_after is None)
+    assert meaning.retry_after is None or 0 <= meaning.retry_after <= 86_400
+    too_many_recipients(reply)

@@ -9,6 +9,8 @@ import ssl
 import warnings
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailpool import options as module
 from mailpool.errors import ConfigurationError
@@ -341,8 +343,8 @@ def test_the_name_in_the_certificate() -> None:
 
 
 def test_extensions_in_any_form() -> None:
-    for given in ({"pipelining", "CHUNKING"}, ["PIPELINING", "chunking"], "pipelining,chunking"):
-        assert parse_options(disable=given).disable == {"PIPELINING", "CHUNKING"}
+    for names in ({"pipelining", "CHUNKING"}, ["PIPELINING", "chunking"], "pipelining,chunking"):
+        assert parse_options(disable=names).disable == {"PIPELINING", "CHUNKING"}
 
 
 class TestTLS:
@@ -449,3 +451,29 @@ class TestSecrets:
     def test_where_it_leads(self) -> None:
         assert parse_options(host="::1", port=25).redacted_url() == "smtp://[::1]:25"
         assert parse_options(unix_socket="/run/smtp").redacted_url() == "smtp+unix:///run/smtp"
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=5)
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted({*DEFAULTS, "url"} - {"rate_limit", "rate_delta"})), anything, max_size=4
+    )
+)
+def test_any_mapping_gives_options_or_a_configuration_error(mapping: dict[str, object]) -> None:
+    try:
+        options = parse_options(mapping)
+    except ConfigurationError:
+        return
+    assert options == dataclasses.replace(options)
+    hash(options)

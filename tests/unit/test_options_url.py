@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mailpool.errors import ConfigurationError
 from mailpool.options import Credentials, Options, Rate, TLSOptions, parse_options
@@ -137,3 +141,29 @@ class TestBesideKeywords:
 
     def test_two_urls(self) -> None:
         assert wrong("smtp://h", url="smtp://i").option == "url"
+
+
+printable = st.text(st.characters(codec="utf-8", exclude_categories=("Cc",)), min_size=1, max_size=40)
+
+
+@given(printable, printable)
+def test_whatever_is_percent_encoded_comes_back(user: str, password: str) -> None:
+    options = parse_options(f"smtp://{quote(user, safe='')}:{quote(password, safe='')}@h")
+    assert options.auth == Credentials(user, password)
+
+
+@pytest.mark.rule("INJ-18")
+@given(
+    st.text(max_size=60),
+    st.sampled_from(["", "smtp://", "smtps://u:p@", "smtp://h?", "smtp://h/?tls.", "smtp://["]),
+)
+@example("secure=true&secure", "smtp://h?")
+def test_any_url_gives_options_or_a_configuration_error(text: str, start: str) -> None:
+    try:
+        options = parse_options(start + text)
+    except ConfigurationError:
+        return
+    for value in (options.host, options.name or "", options.servername or ""):
+        assert value.isascii()
+        assert value.isprintable()
+        assert " " not in value

@@ -6,6 +6,8 @@ import base64
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailpool.errors import AuthenticationFailed, ConfigurationError, ProtocolError
 from mailpool.options import Credentials
@@ -177,6 +179,27 @@ class TestExchange:
             exchange.answer(challenge())
         with pytest.raises(ProtocolError, match="without end"):
             exchange.answer(challenge())
+
+
+@pytest.mark.rule("SRV-10")
+@given(
+    st.sampled_from([Plain, Login, CramMd5, XOAuth2]),
+    st.lists(st.binary(max_size=40), max_size=5),
+    st.booleans(),
+)
+def test_any_challenges_get_one_line_or_a_protocol_error(
+    mechanism: type[Plain], said: list[bytes], encoded: bool
+) -> None:
+    exchange = Exchange(mechanism("u", "p"))
+    exchange.begin()
+    for text in said:
+        try:
+            line = exchange.answer(Reply(334, (b64(text) if encoded else text,)))
+        except ProtocolError:
+            return
+        assert line is not None
+        assert line.endswith(b"\r\n")
+        assert len(line.splitlines()) == 1
 
 
 def chosen(credentials: Credentials, *offered: str, encrypted: bool = True, **more: object) -> str:
