@@ -61,7 +61,7 @@ class Options:
     :param tls: `TLSOptions` or an ``ssl.SSLContext``
     :param servername: name to find in the certificate and to send as SNI; ``None``: the host
     :param auth: `Credentials`
-    :param auth_method: SASL mechanism to use in place of the strongest that suits
+    :param auth_method: SASL mechanism to use in place of the strongest that suits; ``auth`` may name one itself
     :param allow_cleartext_auth: log in without TLS, readable by anybody on the way
 
     *The pool* (P-01 to P-12)
@@ -158,8 +158,6 @@ class Options:
             object.__setattr__(self, name, rule(name, getattr(self, name)))
         self._convert_rate_limit()
         self._refuse_contradictions()
-        method = self.auth.method if self.auth else None
-        object.__setattr__(self, "auth_method", self.auth_method or method)
 
     def _convert_rate_limit(self) -> None:
         if self.rate_limit is None and self.rate_delta == _RATE_DELTA:

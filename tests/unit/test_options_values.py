@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from mailpool.errors import ConfigurationError
@@ -103,9 +105,16 @@ class TestCredentials:
         assert credentials is not None
         assert credentials.access_token is fetch
 
-    def test_the_method_becomes_the_option(self) -> None:
-        assert parse_options(auth={"user": "u", "pass": "p", "method": "login"}).auth_method == "LOGIN"
+    def test_the_method_is_said_in_one_place_or_twice_the_same(self) -> None:
         assert parse_options(auth=("u", "p"), auth_method="login").auth_method == "LOGIN"
+        both = parse_options(auth={"user": "u", "pass": "p", "method": "login"}, auth_method="LOGIN")
+        assert both.auth is not None
+        assert both.auth.method == both.auth_method == "LOGIN"
+
+    def test_another_login_does_not_inherit_the_method(self) -> None:
+        options = parse_options(auth={"user": "u", "pass": "p", "method": "login"})
+        other = dataclasses.replace(options, auth=Credentials("v", access_token="t", method="XOAUTH2"))
+        assert other.auth_method is None
 
     def test_repr_tells_what_kind_it_is(self) -> None:
         assert repr(Credentials("u", "p")) == "Credentials(user='u', password=***)"
