@@ -24,7 +24,7 @@ from .faults import Action, At, Fault, Incident
 from .loop import Deadlock, LeftBehind, VirtualLoop, run_virtual
 from .memory import MemoryTransport
 from .network import MemoryNetwork, Reachable
-from .raw import RawServer, RawStream
+from .raw_server import RawServer, RawStream
 from .records import ConnectionRecord, ReceivedMessage, TlsRecord, Turn
 from .server import USUAL_CAPABILITIES, ScriptedServer
 

@@ -45,7 +45,6 @@ class Connection(Wire):
         self._held = True
         self._reader: DotReader | None = None
         self._arrived = 0
-        self._pace = Pace(record, server.latency, self.complain)
         self._timers: set[asyncio.TimerHandle] = set()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
@@ -63,6 +62,7 @@ class Connection(Wire):
     def attached(self) -> None:
         self.record.opened_at = self.loop.time()
         self.record.peername = self.transport.get_extra_info("peername")
+        self._pace = Pace(self.record, self.distance, self.complain)
         self._server.attached(self)
 
     def opened(self) -> None:

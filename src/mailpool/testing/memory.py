@@ -35,8 +35,8 @@ class MemoryTransport(asyncio.Transport):
         self._line = DelayLine(loop, latency)
         self._peer: MemoryTransport = self
         self._protocol: asyncio.BaseProtocol | None = None
-        # What the other end sent and we did not read: octets, then perhaps its end.
-        self._received: deque[bytes | None] = deque()
+        # What the other end sent and we did not read: octets, then perhaps its end (None), or a break.
+        self._received: deque[bytes | ConnectionResetError | None] = deque()
         self._reading = True
         self._delivering = False
         # What we sent and the other end did not read.
@@ -98,7 +98,11 @@ class MemoryTransport(asyncio.Transport):
             return
         self._closing = True
         # On a socket too, closing with something unread makes the kernel reset the connection.
-        self._send(self._peer._be_reset if any(self._received) else self._peer._receive_end)
+        self._send(
+            self._peer._be_reset
+            if any(isinstance(block, bytes) for block in self._received)
+            else self._peer._receive_end
+        )
         self._received.clear()
         self._lose_when_flushed()
 
@@ -188,12 +192,11 @@ class MemoryTransport(asyncio.Transport):
             sender._allowance -= len(octets)
         if octets:
             self._received.append(octets)
+        self._schedule_delivery()
         if cut:
             sender._allowance = None
-            self._schedule_delivery()
-            self._loop.call_soon(self._loop.call_soon, self.cut)
-            return
-        self._schedule_delivery()
+            sender._break(ConnectionResetError("the connection was cut"))
+            self._be_reset()
 
     def _receive_end(self) -> None:
         if not (self._closing or self._silent):
@@ -201,8 +204,14 @@ class MemoryTransport(asyncio.Transport):
             self._schedule_delivery()
 
     def _be_reset(self) -> None:
-        if not self._silent:
-            self._break(ConnectionResetError("the other end reset the connection"))
+        if self._silent:
+            return
+        error = ConnectionResetError("the other end reset the connection")
+        if self._received and self.is_reading():
+            # It may overtake what was not read, but a test wants to know what happens.
+            self._received.append(error)
+        else:
+            self._break(error)
 
     def _schedule_delivery(self) -> None:
         # Not at once: what arrives in the same moment is read together.
@@ -214,12 +223,19 @@ class MemoryTransport(asyncio.Transport):
         self._delivering = False
         if not self._received or not self.is_reading():
             return
-        if self._received[0] is None:
-            self._received.clear()
-            self._deliver_end()
+        first = self._received[0]
+        if not isinstance(first, bytes):
+            self._received.popleft()
+            if first is None:
+                self._deliver_end()
+                self._schedule_delivery()
+            else:
+                self._break(first)
             return
         octets = bytearray()
-        while self._received and len(octets) < _LARGEST_READ and (block := self._received[0]) is not None:
+        while (
+            self._received and len(octets) < _LARGEST_READ and isinstance(block := self._received[0], bytes)
+        ):
             octets += block
             self._received.popleft()
         taken = self._hand_over(octets)

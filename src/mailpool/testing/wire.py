@@ -134,10 +134,11 @@ class Wire(asyncio.Protocol):
         self.is_lost = loop.create_future()
         self._inbound = DelayLine(loop, self.latency)
         self._outbound = DelayLine(loop, self.latency)
-        self.attached()
         # TCP's own three-way handshake: a client on the same machine sees nothing of it, and a network in memory
         # leaves its last third to us.
-        last_third = transport.get_extra_info("latency", 0.0)
+        last_third: float = transport.get_extra_info("latency", 0.0)
+        self.distance = self.latency + last_third
+        self.attached()
         self._inbound.push(self.opened, 3 * self.latency + last_third)
 
     def data_received(self, data: bytes) -> None:
