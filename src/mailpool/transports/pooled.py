@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..net.connection import Connector, connect
 from ..options import Options
-from ..pool.pool import Notify, Pool
+from ..pool.pool import Pool
+from ..pool.roster import Notify
 
 
 def pooled_smtp(options: Options, notify: Notify, connector: Connector = connect) -> Pool:

@@ -10,7 +10,8 @@ import dataclasses
 
 from ..net.connection import Connector, connect
 from ..options import Options
-from ..pool.pool import Notify, Pool
+from ..pool.pool import Pool
+from ..pool.roster import Notify
 
 
 def plain_smtp(options: Options, notify: Notify, connector: Connector = connect) -> Pool:

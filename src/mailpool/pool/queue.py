@@ -1,0 +1,153 @@
+"""The waiting messages: their lines, their back-offs, and the room that is left (P-20, P-21)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import cast
+
+from ..errors import QueueFull
+from ..options import Options
+from ..policy.assignment import Lane, pop_due, push_sleeping
+from ..results import Phase
+from .delivery import Delivery
+
+
+class Queue:
+    """Counts everything that waits for a connection, a token or a back-off.
+
+    :param on_room: called each time that room appears
+    """
+
+    def __init__(self, options: Options, on_room: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._most = options.max_queue
+        self._room_below = options.max_connections * options.pipeline_depth
+        self._on_room = on_room
+        self._overflow: deque[Delivery] = deque()  # beyond max_queue, waiting for their turn to be queued
+        self._waiting = 0
+        self._had_room = False
+        self._shut = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._order = itertools.count()
+
+    def __len__(self) -> int:
+        return self._waiting + len(self._overflow)
+
+    # -- room ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        return self._waiting < self._room_below and not self._shut
+
+    async def room(self) -> None:
+        """Return when there is room, or when there never will be."""
+        while not self.is_idle and not self._shut:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def tell_room(self) -> None:
+        """Say so if room has appeared since there was none."""
+        if self._had_room or not self.is_idle:
+            return
+        self._had_room = True
+        self._wake()
+        self._on_room()
+
+    def shut(self) -> None:
+        """No more messages are taken, and nobody needs to wait for room."""
+        self._shut = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- in --------------------------------------------------------------------------------------------------------
+
+    def append(self, delivery: Delivery, *, may_wait: bool) -> None:
+        """At the end of its line, or in front of the door when ``max_queue`` messages wait.
+
+        :raises QueueFull: they do, and this one may not wait
+        """
+        if self._waiting < self._most:
+            delivery.lane.line.append(delivery)
+            self._count(1)
+        elif may_wait:
+            self._overflow.append(delivery)
+        else:
+            raise QueueFull(
+                f"{self._waiting} messages wait already (max_queue); pull from your source when `idle` says so, or "
+                "await send_mail",
+                phase=Phase.QUEUE,
+                temporary=True,
+                message_id=delivery.message_id,
+            )
+
+    def put_first(self, delivery: Delivery, *, alone: bool) -> None:
+        """In front: it has lost its turn, or its other recipients were served already."""
+        lane = self._back(delivery)
+        if alone:
+            lane.alone.appendleft(delivery)
+        else:
+            lane.line.put_first(delivery)
+
+    def put_to_sleep(self, delivery: Delivery, until: float) -> None:
+        """It has a back-off of its own, and travels alone after it (P-18)."""
+        delivery.not_before = until
+        push_sleeping(self._back(delivery), delivery, next(self._order))
+
+    def wake_first(self, lane: Lane) -> None:
+        """The back-off of the lane's first sleeper is over."""
+        delivery: Delivery = pop_due(lane)
+        delivery.waiting_since = self._loop.time()
+        lane.alone.append(delivery)
+
+    def admit(self) -> bool:
+        """Let in whom there is a place for; whether there was somebody."""
+        admitted = False
+        while self._overflow and self._waiting < self._most:
+            delivery = self._overflow.popleft()
+            delivery.lane.line.append(delivery)
+            self._count(1)
+            admitted = True
+        return admitted
+
+    def _back(self, delivery: Delivery) -> Lane:
+        delivery.waiting_since = self._loop.time()
+        delivery.gone = False
+        self._count(1)
+        return delivery.lane
+
+    def _count(self, change: int) -> None:
+        self._waiting += change
+        if not self.is_idle:
+            self._had_room = False
+
+    # -- out -------------------------------------------------------------------------------------------------------
+
+    def take(self, lane: Lane, *, alone: bool) -> Delivery:
+        """The next one goes to a connection."""
+        self._waiting -= 1
+        return cast("Delivery", lane.alone.popleft() if alone else lane.line.pop())
+
+    def leave(self, delivery: Delivery) -> None:
+        """``delivery`` waits somewhere, and shall not be sent."""
+        lane = delivery.lane
+        if delivery in self._overflow:
+            self._overflow.remove(delivery)
+            return
+        if delivery in lane.alone:
+            lane.alone.remove(delivery)
+        elif any(entry[2] is delivery for entry in lane.sleeping):
+            lane.sleeping = sorted(
+                entry for entry in lane.sleeping if entry[2] is not delivery
+            )  # a heap, too
+        else:
+            lane.line.left(delivery)
+        self._waiting -= 1

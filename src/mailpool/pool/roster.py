@@ -1,0 +1,405 @@
+"""The connections of a pool: opening, lending, retiring and forgetting them, and the notes that decisions rest on.
+
+It never decides: the pool says what to open and what to retire, as ``policy.assignment`` found. It tells the pool, its
+``Desk``, what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from ..auth.login import LoginGate, access_token
+from ..errors import AuthenticationFailed, ConnectionFailed, SendError
+from ..net.connection import Connection, Connector
+from ..net.tls import ResumingContext, context_for
+from ..options import Credentials, Options
+from ..policy.assignment import AHEAD, AHEAD_SECONDS, Lane, Slot, State
+from ..policy.backoff import full_jitter
+from ..results import Phase
+from ..smtp.transaction import Transaction
+from .key import ConnectionKey
+from .statistics import Counts
+
+log = logging.getLogger("mailpool")
+
+Notify = Callable[..., None]
+
+# P-19, in seconds.
+_BACKOFF_BASE = 0.1
+_BACKOFF_CAP = 30.0
+# What is wrong with a certificate or a name stays wrong for a moment: messages that come meanwhile fail untried.
+_LASTING = 1.0
+# P-10: connections that were opened together end apart; the share of their age that chance may take away.
+_AGE_JITTER = 0.25
+
+
+class Desk(Protocol):
+    """Who carries out decisions."""
+
+    def ended(self, transaction: Transaction, cause: SendError | None) -> None:
+        """A transaction is over, with ``cause`` when its connection was lost."""
+
+    def unreachable(self, lane: PoolLane, error: SendError) -> None:
+        """Time will not mend this: whoever waits in the lane need not."""
+
+    def run(self) -> None:
+        """Something may be possible now."""
+
+    def schedule(self) -> None:
+        """Something may be possible soon."""
+
+
+class PoolLane(Lane):
+    """A lane with what its connections need."""
+
+    credentials: Credentials | None
+    context: ResumingContext
+    gate: LoginGate
+    last_error: SendError | None
+    opened: int  # connections so far
+
+    def __init__(self, key: ConnectionKey, credentials: Credentials | None, context: ResumingContext) -> None:
+        super().__init__(key)
+        self.credentials = credentials
+        self.context = context
+        self.gate = LoginGate()
+        self.last_error = None
+        self.opened = 0
+
+
+class Roster:
+    """All connections of one pool, by the slot that stands for each in the state; the owner that they report to."""
+
+    def __init__(
+        self,
+        options: Options,
+        state: State,
+        counts: Counts,
+        desk: Desk,
+        *,
+        notify: Notify,
+        connector: Connector,
+        dice: Callable[[], float],
+    ) -> None:
+        self._options = options
+        self._state = state
+        self._counts = counts
+        self._desk = desk
+        self._notify = notify
+        self._connector = connector
+        self._dice = dice
+        self._loop = asyncio.get_running_loop()
+        most = options.max_messages
+        self._max_messages = math.inf if most < 0 else most
+        self._ahead = AHEAD if most < 0 else min(AHEAD, most // 4)
+        self._slots: dict[Connection, Slot] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+        self._shut: asyncio.Future[None] | None = None  # done when the last connection has gone
+
+    def lane(self, credentials: Credentials | None) -> PoolLane:
+        """The lane of an identity, made when it is first asked for."""
+        key = ConnectionKey.of(self._options, credentials)
+        lane = self._state.lanes.get(key)
+        if lane is None:
+            self._sweep()
+            lane = self._state.lanes[key] = PoolLane(key, credentials, context_for(self._options))
+        assert isinstance(lane, PoolLane)
+        return lane
+
+    def _sweep(self) -> None:
+        """Forget the lanes of other identities that hold nothing: a program may serve very many of them."""
+        now = self._loop.time()
+        own = ConnectionKey.of(self._options, self._options.auth)
+        for key, lane in tuple(self._state.lanes.items()):
+            if key != own and not lane.connections and not lane.waiting and lane.blocked_until <= now:
+                del self._state.lanes[key]
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(tuple(self._slots.values()))
+
+    def slot_of(self, token: object) -> tuple[Slot, Transaction] | None:
+        """The slot and the transaction under way whose token this is."""
+        for slot in self._slots.values():
+            pipeline = slot.connection.pipeline
+            if pipeline is not None:
+                for transaction in pipeline.in_flight:
+                    if transaction.token is token:
+                        return slot, transaction
+        return None
+
+    def in_flight(self) -> list[Transaction]:
+        pipelines = (slot.connection.pipeline for slot in self._slots.values())
+        return [
+            transaction
+            for pipeline in pipelines
+            if pipeline is not None
+            for transaction in pipeline.in_flight
+        ]
+
+    # -- opening ---------------------------------------------------------------------------------------------------
+
+    def open(self, lane: Lane) -> None:
+        assert isinstance(lane, PoolLane)
+        slot = Slot(lane)
+        slot.connection = Connection(self._options, self, connector=self._connector)
+        self._slots[slot.connection] = slot
+        lane.opening += 1
+        self._state.total += 1
+        if lane.blocked_until <= self._loop.time():
+            lane.gate.reopen()
+        task = self._loop.create_task(self._open(slot, lane), name="mailpool: open a connection")
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open(self, slot: Slot, lane: PoolLane) -> None:
+        connection: Connection = slot.connection
+        held = False
+
+        async def login(again: bool) -> str | None:
+            nonlocal held
+            assert lane.credentials is not None
+            if not again:
+                held = await lane.gate.enter()
+            return await access_token(lane.credentials)
+
+        try:
+            await connection.open(lane.credentials, lane.context, login)
+        except SendError as error:
+            self._not_opened(slot, lane, error)
+        except asyncio.CancelledError:
+            self._not_opened(slot, lane, None)
+            raise
+        except Exception as error:
+            # Nothing of ours raises anything else here; a provider of tokens may raise what it likes.
+            failed = AuthenticationFailed(
+                f"the access token could not be had: {type(error).__name__}: {error}",
+                phase=Phase.AUTH,
+                temporary=True,
+            )
+            failed.__cause__ = error
+            self._not_opened(slot, lane, failed)
+        else:
+            self._opened(slot, lane)
+        finally:
+            if held:
+                lane.gate.leave()
+
+    def _opened(self, slot: Slot, lane: PoolLane) -> None:
+        connection: Connection = slot.connection
+        assert connection.session is not None
+        lane.opening -= 1
+        lane.open += 1
+        lane.failures = 0
+        lane.first_failure_at = None
+        lane.retry_at = lane.blocked_until = 0.0
+        lane.gate.succeeded()
+        slot.open = True
+        slot.remaining = min(
+            self._lifetime(lane), connection.session.capabilities.limits.mail_max or math.inf
+        )
+        if self._options.max_age is not None:
+            slot.retire_at = self._loop.time() + self._options.max_age * (1 - _AGE_JITTER * self._dice())
+        lane.opened += 1
+        self._counts.handshakes += 1
+        self._counts.reconnects += lane.opened > self._options.max_connections
+        ssl_object = connection.transport_info("ssl_object")
+        self._counts.tls_resumed += ssl_object is not None and bool(ssl_object.session_reused)
+        log.debug("connection opened", extra={"connection": repr(connection)})
+        self._notify("connection_opened", connection)
+        self.update(slot)
+        self._desk.run()
+
+    def _lifetime(self, lane: PoolLane) -> float:
+        """How many messages a connection may carry.
+
+        The first ones get less, each another share, so that their ends are spread over the time of one life and no two
+        connections are away at once (P-08).
+        """
+        most = self._max_messages
+        if most == math.inf or lane.opened >= self._options.max_connections:
+            return most
+        share = (lane.opened + self._dice()) / self._options.max_connections / 2
+        return max(1, most - int(most * share))
+
+    def _not_opened(self, slot: Slot, lane: PoolLane, error: SendError | None) -> None:
+        lane.opening -= 1
+        connection: Connection = slot.connection
+        if connection.has_transport:
+            self._mark_leaving(slot)
+        else:
+            self._forget(slot)
+        if error is None or self._shut is not None:
+            return
+        now = self._loop.time()
+        lane.failures += 1
+        lane.last_error = error
+        self._counts.connection_failures += 1
+        log.warning("connection failed: %s", error, extra={"phase": str(error.phase)})
+        self._notify("connection_failed", error)
+        if error.temporary:
+            if lane.first_failure_at is None:
+                lane.first_failure_at = now
+            lane.retry_at = now + full_jitter(
+                lane.failures, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP
+            )
+        else:
+            wrong_login = isinstance(error, AuthenticationFailed)
+            if wrong_login:
+                lane.gate.failed(error)
+            lane.blocked_until = now + (self._options.auth_retry_after if wrong_login else _LASTING)
+            # With another connection of the same identity still open, messages go on over that.
+            if lane.open == 0:
+                self._desk.unreachable(lane, error)
+        self._desk.run()
+
+    # -- what connections report -----------------------------------------------------------------------------------
+
+    def progress(self, connection: Connection) -> None:
+        slot = self._slots[connection]
+        self._take_finished(connection)
+        self.update(slot)
+        self._desk.run()
+
+    def lost(self, connection: Connection, error: SendError, abandoned: list[Transaction]) -> None:
+        slot = self._slots[connection]
+        slot.open = False
+        slot.lane.open -= 1
+        self._mark_leaving(slot)
+        self._take_finished(connection)
+        # They go to the front of the queue, and so the last one first.
+        for transaction in reversed(abandoned):
+            self._desk.ended(transaction, error)
+        log.debug("connection lost: %s", error)
+        self._notify("connection_lost", error)
+        self._desk.schedule()
+
+    def closed(self, connection: Connection) -> None:
+        slot = self._slots.get(connection)
+        # One that is still being opened is forgotten by the task that opens it.
+        if slot is not None and slot.leaving:
+            self._forget(slot)
+            self._desk.schedule()
+
+    def _take_finished(self, connection: Connection) -> None:
+        assert connection.pipeline is not None
+        finished = connection.pipeline.finished
+        if finished:
+            for transaction in finished:
+                self._desk.ended(transaction, None)
+            finished.clear()
+
+    # -- the notes -------------------------------------------------------------------------------------------------
+
+    def begun(self, slot: Slot, *, alone: bool) -> None:
+        """A message has been put on the slot."""
+        lane = slot.lane
+        slot.remaining -= 1
+        slot.checked = False
+        slot.idle_since = None
+        slot.alone = alone
+        lane.idle.pop(slot, None)
+        lane.hungry.pop(slot, None)
+        if lane.reserved is slot:
+            lane.reserved = None
+        if slot.remaining <= self._ahead or (
+            self._state.ageing and slot.retire_at - self._loop.time() <= AHEAD_SECONDS
+        ):
+            lane.ending[slot] = None
+
+    def update(self, slot: Slot) -> None:
+        """Put the slot where it belongs after something happened on its connection."""
+        if not slot.open:
+            return
+        lane = slot.lane
+        pipeline = slot.connection.pipeline
+        if pipeline.is_idle:
+            lane.hungry.pop(slot, None)
+            slot.alone = False
+            if lane.reserved is slot:
+                lane.reserved = None
+            if slot.exhausted:
+                self.retire(slot, "it has served its time")
+            elif slot not in lane.idle:
+                slot.idle_since = self._loop.time()
+                lane.idle[slot] = None
+        elif pipeline.can_begin and not slot.exhausted and not slot.alone and lane.reserved is not slot:
+            lane.hungry[slot] = None
+        else:
+            lane.hungry.pop(slot, None)
+
+    def reserve(self, slot: Slot) -> None:
+        slot.lane.reserved = slot
+        slot.lane.hungry.pop(slot, None)
+
+    def probe(self, slot: Slot) -> None:
+        slot.checked = True
+        slot.idle_since = None
+        slot.lane.idle.pop(slot, None)
+        slot.connection.probe()
+
+    # -- closing ---------------------------------------------------------------------------------------------------
+
+    def retire(self, slot: Slot, why: str) -> None:
+        """Take no more messages on this connection; say goodbye once it is idle."""
+        if not slot.open:
+            return
+        self._mark_leaving(slot)
+        if slot.connection.pipeline.is_idle:
+            slot.open = False
+            slot.lane.open -= 1
+            slot.lane.ending.pop(slot, None)
+            log.debug("closing a connection: %s", why)
+            slot.connection.quit()
+
+    def _mark_leaving(self, slot: Slot) -> None:
+        if not slot.leaving:
+            slot.leaving = True
+            self._state.leaving += 1
+        lane = slot.lane
+        lane.idle.pop(slot, None)
+        lane.hungry.pop(slot, None)
+        if not slot.open:
+            lane.ending.pop(slot, None)
+        if lane.reserved is slot:
+            lane.reserved = None
+
+    def _forget(self, slot: Slot) -> None:
+        """Nothing of the connection is left."""
+        connection: Connection = slot.connection
+        del self._slots[connection]
+        self._state.total -= 1
+        self._state.leaving -= slot.leaving
+        self._counts.bytes_sent += connection.bytes_sent
+        self._counts.bytes_received += connection.bytes_received
+        self._notify("connection_closed", connection)
+        if self._slots:
+            return
+        if self._shut is None:
+            self._notify("clear")
+        elif not self._shut.done():
+            self._shut.set_result(None)
+
+    def shut(self) -> asyncio.Future[None]:
+        """Retire everything, and give up what is being opened. Done when no connection is left."""
+        self._shut = self._loop.create_future()
+        for task in tuple(self._opening):
+            task.cancel()
+        for slot in self:
+            self.retire(slot, "the pool closes")
+        if not self._slots:
+            self._shut.set_result(None)
+        return self._shut
+
+    def cut(self, why: str) -> None:
+        """Close everything now; what was under way is lost."""
+        for slot in self:
+            if slot.open:
+                slot.connection.destroy(ConnectionFailed(why, phase=Phase.QUEUE, temporary=True))
+            slot.connection.abort()
+
+    async def tasks_ended(self) -> None:
+        await asyncio.gather(*self._opening, return_exceptions=True)
