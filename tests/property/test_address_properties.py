@@ -94,6 +94,7 @@ def test_encoded_words_are_short_whole_and_complete(text: str, first: int, longe
         "a " * 10**5,
         "a." * 10**5,
         "a@b " * 10**5,
+        "a@" + "ü" * 10**5,
         "()" * 10**5,
         "[" * 10**5,
         "=?a?q?" * 10**5 + "<a@b>",

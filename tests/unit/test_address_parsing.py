@@ -87,6 +87,7 @@ def test_text(text: str, expected: list[tuple[str, str]]) -> None:
         pytest.param("a@x, (comment)", marks=pytest.mark.rule("ADR-02")),
         pytest.param("=?utf-8?q?a=40evil=2Eexample?=@b", marks=pytest.mark.rule("ADR-09")),
         pytest.param('"=?utf-8?q?a?="@b', marks=pytest.mark.rule("ADR-09")),
+        pytest.param(r'"=\?utf-8\?q\?a\?="@b', marks=pytest.mark.rule("ADR-09")),
         pytest.param("=?utf-8?q?a=40b?=", marks=pytest.mark.rule("ADR-09")),
         pytest.param("a@[192.0.2.1", marks=pytest.mark.rule("ADR-11")),
         pytest.param("a@[192.0.2.1]x", marks=pytest.mark.rule("ADR-11")),

@@ -602,6 +602,7 @@ class TestAttachments:
         [
             ("a.png", "image/png"),
             ("a.tar.gz", "application/gzip"),
+            ("a.ICS", "text/calendar"),
             ("a.unknown-ext", "application/octet-stream"),
         ],
     )

@@ -6,6 +6,7 @@ import mimetypes
 import os
 import stat
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from ..errors import MessageError
@@ -20,6 +21,21 @@ from .parts import Leaf
 _OWNED: Final = frozenset(("content-type", "content-transfer-encoding", "content-disposition", "content-id"))
 _COMPRESSED: Final = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 _UNKNOWN_TYPE: Final = "application/octet-stream"
+# What people attach and some versions of the standard library do not know.
+_MORE_TYPES: Final = {
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ".pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ".odt": "application/vnd.oasis.opendocument.text",
+    ".ods": "application/vnd.oasis.opendocument.spreadsheet",
+    ".odp": "application/vnd.oasis.opendocument.presentation",
+    ".ics": "text/calendar",
+    ".md": "text/markdown",
+    ".rtf": "application/rtf",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".7z": "application/x-7z-compressed",
+}
 
 
 def attachment_leaves(
@@ -121,12 +137,21 @@ def _read(path: str | os.PathLike[str], field: str) -> bytes:
 def _media_type(attachment: Attachment, filename: str, field: str) -> tuple[str, dict[str, str]]:
     if attachment.content_type is not None:
         return media_type(attachment.content_type, f"{field}.content_type")
-    guessed, compression = mimetypes.guess_type(filename)
+    guessed, compression = _known_types().guess_type(filename)
     if compression:
         return _COMPRESSED.get(compression, _UNKNOWN_TYPE), {}
     if guessed is None:
         guessed = "text/plain" if isinstance(attachment.content, str) else _UNKNOWN_TYPE
     return guessed, {}
+
+
+@cache
+def _known_types() -> mimetypes.MimeTypes:
+    """One table for every machine: what the operating system adds to the standard library's is left out."""
+    types = mimetypes.MimeTypes()
+    for suffix, kind in _MORE_TYPES.items():
+        types.add_type(kind, suffix)
+    return types
 
 
 def _embedded_message(octets: bytes, field: str) -> tuple[str, bytes]:
