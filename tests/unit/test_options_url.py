@@ -42,6 +42,8 @@ def wrong(url: str, /, **keywords: object) -> ConfigurationError:
         ("smtp://h?name=192.0.2.1&starttls=required", Options(host="h", name="192.0.2.1", starttls="required")),
         ("smtp://h?name=1234", Options(host="h", name="1234")),
         ("smtp://h?tls.verify=false&tls.min_version=TLSv1.3", Options(host="h", tls=TLSOptions(verify=False, min_version="TLSv1.3"))),
+        ("smtp://h?tls.cert_file=true", Options(host="h", tls=TLSOptions(cert_file="true"))),
+        ("smtp://h?unix_socket=1.5", Options(host="h", unix_socket="1.5")),
         ("smtp://h?secure=true", Options(host="h", secure=True)),
     ],
 )  # fmt: skip
@@ -92,11 +94,16 @@ def test_keys_that_are_none(url: str, option: str) -> None:
         ("smtp://u@h", "auth"), ("smtp://:p@h", "auth"), ("smtp://u:@h", "auth"), ("smtp://h?pool=perhaps", "pool"),
         ("smtp://h?max_connections=many", "max_connections"), ("smtp://h?max_connections=5.5", "max_connections"),
         ("smtp://h?max_connections=", "max_connections"), ("smtp://h?idle_timeout=nan", "idle_timeout"),
+        ("smtp://h?idle_timeout=soon", "idle_timeout"),
         ("smtp://h?socket_timeout=60000", "socket_timeout"), ("smtps://h?secure=false", "secure"), ("smtps://h?starttls=required", "starttls"),
     ],
 )  # fmt: skip
 def test_wrong(url: str, option: str) -> None:
     assert wrong(url).option == option
+
+
+def test_a_user_alone_is_told_what_is_missing() -> None:
+    assert "without a password" in str(wrong("smtp://u@h"))
 
 
 @pytest.mark.rule("LOG-01")
