@@ -27,6 +27,7 @@ from .network import MemoryNetwork, Reachable
 from .raw_server import RawServer, RawStream
 from .records import ConnectionRecord, ReceivedMessage, TlsRecord, Turn
 from .server import USUAL_CAPABILITIES, ScriptedServer
+from .threads import in_thread
 
 __all__ = [
     "USUAL_CAPABILITIES",
@@ -54,6 +55,7 @@ __all__ = [
     "deliver_then_stall",
     "drip",
     "extra",
+    "in_thread",
     "partial",
     "raw",
     "refuse_connection",
