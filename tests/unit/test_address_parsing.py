@@ -97,6 +97,8 @@ def test_text(text: str, expected: list[tuple[str, str]]) -> None:
         pytest.param("Name <>", marks=pytest.mark.rule("ADR-13")),
         pytest.param("<>", marks=pytest.mark.rule("ADR-13")),
         pytest.param("MAILER-DAEMON", marks=pytest.mark.rule("ADR-13")),
+        pytest.param("a" * 250 + "@x.example", marks=pytest.mark.rule("ADR-12")),
+        pytest.param("Ann (\r\n) <a@x>", marks=pytest.mark.rule("INJ-03")),
         pytest.param("a@x\r\n b@y", marks=pytest.mark.rule("INJ-03")),
         pytest.param("a@x\r\nRCPT TO:<b@y>", marks=pytest.mark.rule("INJ-03")),
         pytest.param("=?utf-8?q?a=0D=0AX:_y?= <a@b>", marks=pytest.mark.rule("HDR-10")),

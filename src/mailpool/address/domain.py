@@ -43,8 +43,6 @@ def _idna(domain: str) -> tuple[str, str]:
         raise AddressError(f"{show(domain)} is not a valid domain: {error}") from None
     if a_labels.endswith("."):
         raise AddressError(f"the domain {show(domain)} must not end in a dot")
-    if len(a_labels) > MAX_DOMAIN:
-        raise AddressError(f"the domain {show(domain)} is longer than {MAX_DOMAIN} octets")
     return a_labels, u_labels
 
 

@@ -17,7 +17,7 @@ from .envelopes import envelope_of
 from .fields import Fields
 from .folding import LINE, fold_pieces, fold_text
 from .message_ids import message_id, message_ids
-from .parts import Leaf, tree, written
+from .parts import Part, tree, written
 
 _PRIORITY: Final = {
     "high": "X-Priority: 1\r\nImportance: high\r\n",
@@ -37,13 +37,40 @@ def composed(
     custom: list[tuple[str, str]] = []
     if fields.get("headers"):
         fields, custom = split_headers(fields)
-    get = fields.get
+    sender, recipients, head = _participants(fields)
+    given = fields.get("envelope")
+    if given is None:
+        if sender is None or not head.startswith("From"):
+            raise MessageError("the message has no from; give it, or an envelope", field="from")
+        envelope = Envelope.between(sender, recipients)
+    else:
+        envelope = envelope_of(given, sender, recipients)
 
+    fresh = _checked_token(token())
+    identity = fields.get("message_id")
+    if identity is not None:
+        identity = message_id(identity, "message_id")
+    else:
+        identity = f"<{fresh}@{_id_domain(sender, envelope, hostname)}>"
+    head += _about(fields, custom, identity, now)
+    part_header, body, eight_bit = written(_parts(fields), fresh)
+
+    utf8_headers = not head.isascii()
+    octets = b"".join([f"{head}MIME-Version: 1.0\r\n{part_header}\r\n".encode(), *body])
+    if octets[-2:] != b"\r\n":
+        octets += b"\r\n"
+    content = BytesContent(octets, eight_bit=eight_bit or utf8_headers, utf8_headers=utf8_headers)
+    return envelope, content, identity
+
+
+def _participants(fields: Fields) -> tuple[Mailbox | None, Mailboxes, str]:
+    """Who sends it, to whom it goes, and the header fields that say so; From is the first if there is one."""
+    get = fields.get
     authors, head = _address_header("From", "from", get("from"))
     sender = authors[0] if authors else None
-    given_sender = get("sender")
-    if given_sender is not None:
-        senders, line = _address_header("Sender", "sender", given_sender)
+    given = get("sender")
+    if given is not None:
+        senders, line = _address_header("Sender", "sender", given)
         if len(senders) > 1:
             raise MessageError("sender: only one address may send; give the others in from", field="sender")
         if senders:
@@ -54,45 +81,31 @@ def composed(
         head += _address_header("Sender", "sender", authors[0])[1]
     recipients, line = _address_header("To", "to", get("to"))
     head += line
-    more = get("cc")
-    if more is not None:
-        copied, line = _address_header("Cc", "cc", more)
+    given = get("cc")
+    if given is not None:
+        copied, line = _address_header("Cc", "cc", given)
         recipients += copied
         head += line
-    more = get("bcc")
-    if more is not None:
-        recipients += parse_mailboxes(more, "bcc")
-    more = get("reply_to")
-    if more is not None:
-        head += _address_header("Reply-To", "reply_to", more)[1]
+    given = get("bcc")
+    if given is not None:
+        recipients += parse_mailboxes(given, "bcc")
+    given = get("reply_to")
+    if given is not None:
+        head += _address_header("Reply-To", "reply_to", given)[1]
+    return sender, recipients, head
 
-    given_envelope = get("envelope")
-    if given_envelope is None:
-        if sender is None or not authors:
-            raise MessageError("the message has no from; give it, or an envelope", field="from")
-        envelope = Envelope.between(sender, recipients)
-    else:
-        envelope = envelope_of(given_envelope, sender, recipients)
 
-    fresh = _checked_token(token())
-    identity = get("message_id")
-    if identity is not None:
-        identity = message_id(identity, "message_id")
-    else:
-        identity = f"<{fresh}@{_id_domain(sender, envelope, hostname)}>"
-
-    subject = get("subject")
-    if subject:
-        head += fold_text("Subject", _text(subject, "subject"), "subject")
-    date = get("date")
+def _about(fields: Fields, custom: list[tuple[str, str]], identity: str, now: datetime.datetime) -> str:
+    """The header fields that do not name people."""
+    get = fields.get
+    subject, date, priority = get("subject"), get("date"), get("priority")
+    head = fold_text("Subject", _text(subject, "subject"), "subject") if subject else ""
     head += f"Message-ID: {identity}\r\nDate: {date_text(now if date is None else date, 'date')}\r\n"
     for name, key in (("In-Reply-To", "in_reply_to"), ("References", "references")):
-        more = get(key)
-        if more:
-            ids = message_ids(more, key)
-            if ids:
-                head += fold_pieces(name, ids)
-    priority = get("priority")
+        given = get(key)
+        if given:
+            ids = message_ids(given, key)
+            head += fold_pieces(name, ids) if ids else ""
     if priority is not None:
         if priority not in _PRIORITY:
             raise MessageError(
@@ -102,25 +115,19 @@ def composed(
         custom = [(name, value) for name, value in custom if name.lower() not in _PRIORITY_HEADERS]
     for name, value in custom:
         head += fold_text(name, value, f"headers[{name}]")
+    return head
 
-    inline: list[Leaf] = []
-    attached: list[Leaf] = []
-    text, html = get("text"), get("html")
+
+def _parts(fields: Fields) -> Part:
+    text, html, attachments = fields.get("text"), fields.get("html"), fields.get("attachments")
     if text is not None:
         text = _text(text, "text")
     if html is not None:
         html = _text(html, "html")
-    attachments = get("attachments")
-    if attachments:
-        inline, attached = attachment_leaves(attachments, has_html=html is not None)
-    part_header, body, eight_bit = written(tree(text, html, inline, attached), fresh)
-
-    utf8_headers = not head.isascii()
-    octets = b"".join([f"{head}MIME-Version: 1.0\r\n{part_header}\r\n".encode(), *body])
-    if octets[-2:] != b"\r\n":
-        octets += b"\r\n"
-    content = BytesContent(octets, eight_bit=eight_bit or utf8_headers, utf8_headers=utf8_headers)
-    return envelope, content, identity
+    if not attachments:
+        return tree(text, html, (), ())
+    inline, attached = attachment_leaves(attachments, has_html=html is not None)
+    return tree(text, html, inline, attached)
 
 
 def _address_header(name: str, field: str, value: Addresses) -> tuple[Mailboxes, str]:
