@@ -32,6 +32,7 @@ def test_each_keyword_in_any_case(keyword: str, attribute: str) -> None:
 
 def test_binarymime_needs_chunking() -> None:
     assert offered("BINARYMIME").binarymime is False
+    assert offered("CHUNKING").binarymime is False
     assert offered("BINARYMIME", "CHUNKING").binarymime is True
 
 
@@ -112,7 +113,7 @@ def test_ten_thousand_keywords_are_no_burden() -> None:
 
 @pytest.mark.rule("SRV-12")
 def test_the_first_of_two_counts() -> None:
-    assert offered("SIZE 100", "SIZE 900").size == 100
+    assert offered("SIZE 100", "SIZE 900").keywords == {"SIZE": "100"}
 
 
 @pytest.mark.rule("SRV-18")
@@ -148,6 +149,8 @@ def test_a_value() -> None:
     assert caps != Capabilities.none()
     assert repr(caps) == "<Capabilities DSN SIZE>"
     assert repr(Capabilities.none()) == "<Capabilities none>"
+    assert caps != 7
     assert 7 not in caps
+    assert "PIPELINING" not in caps
     with pytest.raises(TypeError):
         caps.keywords["X"] = ""  # type: ignore[index]

@@ -203,7 +203,7 @@ def test_an_address_in_the_text_means_nothing(recipient: str) -> None:
     [
         ("try again in 92 seconds", 92), ("Try Again In 1 second.", 1), ("retry after 5 minutes", 300), ("Retry-After: 30", 30),
         ("retry in 2 h", 7_200), ("wait 60s", 60), ("please wait for 10 min", 600), ("try it again after about 3 minutes", 180),
-        ("try again in a minute", 60), ("retry after 500 ms", 0.5), ("retry in 1.5 seconds", 1.5), ("retry after 9999999 hours", 86_400),
+        ("try again in a minute", 60), ("retry after 500 ms", 0.5), ("retry after 500 milliseconds", 0.5), ("retry in 1.5 seconds", 1.5), ("retry after 9999999 hours", 86_400),
         ("come back in 300 seconds", 300), ("retry after 12", 12),
         ("try again later. 550 errors", None), ("try again", None), ("wait", None), ("in 92 seconds", None), ("retry in 5 apples", None),
         ("entry 5 seconds", None), ("try again in -5 seconds", None), ("retry after 99999999999999999999 hours", None),

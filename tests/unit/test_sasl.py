@@ -72,7 +72,9 @@ class TestMechanisms:
     @pytest.mark.parametrize("mechanism", [Plain, Login, CramMd5, XOAuth2])
     def test_no_repr_shows_the_secret(self, mechanism: type[Plain]) -> None:
         stepper = mechanism("someone", "s3cr3t")
+        assert repr(stepper) == f"<{mechanism.__name__} not complete>"
         stepper.start()
+        assert ("not" in repr(stepper)) is not stepper.complete
         for text in (repr(stepper), str(stepper), repr(Exchange(stepper))):
             assert "s3cr3t" not in text
             assert "czNjcjN0" not in text
@@ -277,6 +279,7 @@ class TestChoice:
         assert chosen(Credentials("u", "p", method="LOGIN"), "PLAIN", "LOGIN") == "LOGIN"
         assert "not offered" in refused(PASSWORD, "PLAIN", forced="CRAM-MD5")
         assert "SCRAM-SHA-256" in refused(PASSWORD, "PLAIN", "SCRAM-SHA-256", forced="SCRAM-SHA-256")
+        assert "SCRAM-SHA-1" in refused(PASSWORD, "SCRAM-SHA-1", encrypted=False, forced="SCRAM-SHA-1")
         assert "XOAUTH2 was asked for" in refused(PASSWORD, "PLAIN", "XOAUTH2", forced="XOAUTH2")
 
     def test_the_error_says_what_is_there_and_what_to_do(self) -> None:
@@ -287,3 +290,4 @@ class TestChoice:
         assert "access_token" in message
         assert "operator" in refused(PASSWORD, "GSSAPI")
         assert "an access token can be used with XOAUTH2" in refused(TOKEN, "PLAIN")
+        assert "a password can be used with" in refused(PASSWORD, "GSSAPI")

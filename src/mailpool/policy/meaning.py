@@ -277,6 +277,6 @@ def _enhanced(reply: Reply) -> str:
 
 def _plain_text(reply: Reply) -> str:
     """In lower case on one line, without the enhanced codes that open each line and without addresses."""
-    lines = (_ENHANCED.sub("", line, count=1) if _ENHANCED.match(line) else line for line in reply.lines)
+    lines = (line[found.end() :] if (found := _ENHANCED.match(line)) else line for line in reply.lines)
     words = _ANGLED.sub(" ", " ".join(lines)[:_MOST_TEXT].lower()).split()
     return " ".join(word for word in words if "@" not in word)

@@ -63,7 +63,7 @@ class Capabilities:
         keywords: dict[str, str] = {}
         for line in reply.lines[1:]:
             # Some servers still write the form from before RFC 2554, alone or beside the other.
-            match = _KEYWORD.fullmatch(_AUTH_OLD.sub("AUTH ", line, count=1) if line[4:5] == "=" else line)
+            match = _KEYWORD.fullmatch(f"AUTH {line[5:]}" if _AUTH_OLD.match(line) else line)
             if match is None:
                 continue
             name, text = match[1].upper(), (match[2] or "").strip()

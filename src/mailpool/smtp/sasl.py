@@ -170,7 +170,7 @@ def choose(
     :raises ConfigurationError: ``token`` is empty or holds NUL or ``\\x01``
     """
     by_token = credentials.password is None
-    secret = credentials.password if token is None or not by_token else token
+    secret = token if by_token else credentials.password
     if secret is None and isinstance(credentials.access_token, str):
         secret = credentials.access_token
     if secret is None:
@@ -205,7 +205,7 @@ def _why_none(by_token: bool, order: list[str], offered: Sequence[str], forced: 
         return f"{says}, but without TLS the secret could be read on the way: use secure=True or starttls='required', or allow_cleartext_auth=True if you must"
     if forced:
         return f"{says}; {forced.upper()} was asked for and is not offered: leave auth_method away"
-    if not by_token and any(name in _FOR_TOKEN for name in offered):
+    if any(name in _FOR_TOKEN for name in offered):
         return f"{says}; this server wants OAuth2: give auth an access_token in place of the password"
     return f"{says}; use other credentials or ask the server's operator"
 
