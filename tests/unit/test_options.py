@@ -168,6 +168,7 @@ def test_milliseconds_are_noticed(option: str) -> None:
         ("sock", {"sock": "SOCKET", "unix_socket": "/run/smtp"}),
         ("sock", {"sock": "SOCKET", "pool": True}),
         ("local_address", {"unix_socket": "/run/smtp", "local_address": "127.0.0.1"}),
+        ("local_address", {"sock": "SOCKET", "local_address": "127.0.0.1"}),
         ("min_connections", {"min_connections": 6}),
         ("auth_method", {"auth": {"user": "u", "pass": "p", "method": "PLAIN"}, "auth_method": "LOGIN"}),
     ],
@@ -399,6 +400,10 @@ class TestDeprecatedRate:
     def test_off(self, given: dict[str, int]) -> None:
         with pytest.warns(DeprecationWarning, match="leave both away"):
             assert parse_options(given).rate == ()
+
+    def test_off_leaves_the_new_form_alone(self) -> None:
+        with pytest.warns(DeprecationWarning, match="leave both away"):
+            assert parse_options(rate_limit=0, rate="5/s").rate == (Rate(5),)
 
     def test_replace_neither_warns_nor_contradicts(self) -> None:
         with pytest.warns(DeprecationWarning, match="5/s"):
