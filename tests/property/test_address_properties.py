@@ -98,6 +98,7 @@ def test_encoded_words_are_short_whole_and_complete(text: str, first: int, longe
         "()" * 10**5,
         "[" * 10**5,
         "=?a?q?" * 10**5 + "<a@b>",
+        "=?punycode?q?" + "b" * 3 * 10**5 + "?= <a@b>",
         "a:" * 10**5,
         ":;" * 10**5,
         "\\" * 10**5,

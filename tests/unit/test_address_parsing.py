@@ -81,6 +81,8 @@ def test_text(text: str, expected: list[tuple[str, str]]) -> None:
         pytest.param("a@b;c", marks=pytest.mark.rule("ADR-03")),
         pytest.param("a@b,c", marks=pytest.mark.rule("ADR-03")),
         pytest.param("A: B: a@x;;", marks=pytest.mark.rule("ADR-04")),
+        pytest.param("A: B: a@x;", marks=pytest.mark.rule("ADR-04")),
+        pytest.param("(" * 51 + ")" * 51 + "a@x", marks=pytest.mark.rule("DOS-02")),
         pytest.param("A: a@x", marks=pytest.mark.rule("ADR-04")),
         pytest.param("A: a@x, root;", marks=pytest.mark.rule("ADR-04")),
         pytest.param("a@x: b@y;", marks=pytest.mark.rule("ADR-04")),
@@ -147,6 +149,8 @@ def test_an_error_is_short_escaped_and_says_what_to_do() -> None:
     assert str(caught.value).isprintable()
     with pytest.raises(AddressError, match="comma"):
         parse_mailboxes("a@x b@y", "cc")
+    with pytest.raises(AddressError, match="empty"):
+        parse_mailboxes("Ann <>", "cc")
 
 
 @pytest.mark.parametrize(

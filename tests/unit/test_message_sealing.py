@@ -195,6 +195,7 @@ def test_the_last_line_ends_in_crlf(text: str) -> None:
         ("subject", "Subject", "a word " * 40),
         ("subject", "Subject", "=?utf-8?q?as_it_stands?="),
         ("subject", "Subject", " around "),
+        ("subject", "Subject", "behind "),
         ("subject", "Subject", "tab\tin it"),
         ("subject", "Subject", "two  spaces   in " * 12 + "it"),
         pytest.param("subject", "Subject", "x" * 2000, marks=pytest.mark.rule("HDR-11")),
@@ -718,6 +719,23 @@ def test_a_boundary_never_occurs_in_a_part(field: str) -> None:
     result = sealed(**{"text": "t", "html": "h", field: body_text})
     assert shape(parsed(result)) == ("multipart/alternative", ["text/plain", "text/html"])
     assert body(result, "plain" if field == "text" else "html") == body_text
+
+
+@pytest.mark.rule("HDR-15")
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_no_nested_boundary_occurs_in_a_part(number: int) -> None:
+    text = f"--=_{number}.{TOKEN}\n--=_{number}.{TOKEN}--\n"
+    image, file = {"content": b"1", "cid": "i", "content_type": "image/png"}, {"content": b"2"}
+    result = sealed(text=text, html=text, attachments=[image, file])
+    assert body(result, "plain") == body(result, "html") == text
+
+
+@pytest.mark.rule("HDR-11")
+@pytest.mark.parametrize("name", ["a word " * 300, "x" * 2000, "é" * 2000, 'q"' * 600])
+def test_a_long_name_is_folded(name: str) -> None:
+    result = sealed(to=[(name, "b@y.example"), "c@y.example"])
+    assert max(map(len, octets(result).split(b"\r\n"))) <= 76
+    assert [address.addr_spec for address in parsed(result)["to"].addresses] == ["b@y.example", "c@y.example"]
 
 
 @pytest.mark.rule("HDR-15")
