@@ -37,6 +37,11 @@ def test_unknown(name: str) -> None:
         parse_options(service=name)
 
 
+def test_with_no_near_name_the_error_says_what_else_to_give() -> None:
+    with pytest.raises(ConfigurationError, match="give host and port"):
+        parse_options(service="zzzzzzzz")
+
+
 def test_it_fills_what_was_left_open() -> None:
     options = parse_options(service="gmail")
     assert (options.host, options.port, options.secure, options.max_recipients) == (
@@ -83,7 +88,12 @@ def test_the_user_s_rate_wins_in_either_form() -> None:
     assert parse_options(service="microsoft365", rate="5/s").rate == (Rate(5),)
     assert parse_options(service="microsoft365", rate=None).rate == ()
     with pytest.warns(DeprecationWarning, match="rate="):
-        assert parse_options(service="microsoft365", rate_limit=5).rate == (Rate(5),)
+        options = parse_options(service="microsoft365", rate_limit=5)
+    assert (options.rate, options.max_connections) == ((Rate(5),), 3)
+
+
+def test_starttls_moves_no_port_that_already_speaks_it() -> None:
+    assert parse_options(service="mailtrap-sandbox", starttls="required").effective_port == 2525
 
 
 @pytest.mark.parametrize("preset", presets.every(), ids=lambda preset: preset.name)
