@@ -863,6 +863,30 @@ class TestStdlib:
         assert result.content.utf8_headers
         assert result.envelope.utf8
 
+    def test_an_international_domain_is_written_in_ascii(self) -> None:
+        result = sealed(self.message(Cc="Ünit <c@münchen.example>", Reply_To="r@münchen.example"))
+        assert parsed(result)["cc"].addresses[0].addr_spec == "c@xn--mnchen-3ya.example"
+        assert parsed(result)["cc"].addresses[0].display_name == "Ünit"
+        assert parsed(result)["reply-to"].addresses[0].addr_spec == "r@xn--mnchen-3ya.example"
+        assert result.envelope.recipients == ("b@y.example", "c@xn--mnchen-3ya.example")
+        assert octets(result).isascii()
+
+    def test_an_utf8_address_in_reply_to_alone(self) -> None:
+        result = sealed(self.message(Reply_To="用户@例子.cn"))
+        assert result.content.utf8_headers
+        assert "用户@例子.cn".encode() in octets(result)
+
+    @pytest.mark.rule("ADR-10")
+    def test_a_header_that_would_change_on_the_way_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fold = email.policy.EmailPolicy.fold
+        monkeypatch.setattr(
+            email.policy.EmailPolicy,
+            "fold",
+            lambda self, name, value: fold(self, name, value if self.utf8 else "z@evil"),
+        )
+        with pytest.raises(MessageError, match="From"):
+            sealed(self.message())
+
     @pytest.mark.rule("ADR-05")
     def test_a_recipient_that_the_stdlib_would_lose_is_an_error(self) -> None:
         with pytest.raises(AddressError):

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..address import Envelope, Mailbox, ascii_domain, parse_mailboxes
+from ..address import Envelope, Mailbox, ascii_domain, display, parse_mailboxes
 from ..content import BytesContent
-from ..errors import MessageError
+from ..errors import AddressError, MessageError
 from .dates import date_text
 from .raw import raw_content
 
@@ -21,6 +21,7 @@ from .raw import raw_content
 _search_break = re.compile(r"(?:\r\n|\r|\n)(?![ \t]+[^ \t\r\n])|\x00").search
 _unfold = re.compile(r"\r\n|\r|\n").sub
 _HIDDEN: Final = ("Bcc", "Resent-Bcc")
+_SHOWN: Final = ("From", "Sender", "To", "Cc", "Reply-To")
 
 
 def stdlib_sealed(
@@ -38,28 +39,25 @@ def stdlib_sealed(
             bad = _search_break(str(value)) or _search_break(name)
             if bad:
                 raise MessageError(f"{name!r:.80}: the header holds a line break that is no fold", field=name)
-    policy = _policy(message, utf8=True)
-    authors = _mailboxes(message, "From", policy)
-    senders = _mailboxes(message, "Sender", policy) or authors
+    wide = _policy(message, utf8=True)
+    people = {name: _mailboxes(message, name, wide) for name in (*_SHOWN, "Bcc")}
+    authors = people["From"]
     if not authors:
         raise MessageError("the message has no From", field="from")
-    recipients = [mailbox for name in ("To", "Cc", "Bcc") for mailbox in _mailboxes(message, name, policy)]
-    envelope = Envelope.between(senders[0], recipients)
-    if not envelope.utf8:
-        policy = _policy(message, utf8=False)
-        # Some versions of the serializer let an encoded comma part one address into two (CVE-2025-1795).
-        for name in ("From", "Sender", "To", "Cc"):
-            if _addresses(message, name, policy) != _addresses(message, name, _policy(message, utf8=True)):
-                raise MessageError(
-                    f"{name}: the header would not be written as it was given", field=name.lower()
-                )
+    sender = (people["Sender"] or authors)[0]
+    envelope = Envelope.between(sender, people["To"] + people["Cc"] + people["Bcc"])
 
-    visible = copy.copy(message)  # headers are replaced, never changed in place: the original keeps its Bcc
+    visible = copy.copy(message)  # headers are replaced, never changed in place: the original keeps its own
     for name in _HIDDEN:
         del visible[name]
+    policy = wide
+    if not any(mailbox.utf8 for name in _SHOWN for mailbox in people[name]):
+        policy = _policy(message, utf8=False)
+        for name in _SHOWN:
+            _write_as_read(visible, name, policy, people[name])
     added = ""
     if "Message-ID" not in message:
-        added += f"Message-ID: <{token()}@{ascii_domain(senders[0].domain)}>\r\n"
+        added += f"Message-ID: <{token()}@{ascii_domain(sender.domain)}>\r\n"
     if "Date" not in message:
         added += f"Date: {date_text(now, 'date')}\r\n"
     octets = visible.as_bytes(policy=policy)
@@ -88,7 +86,35 @@ def _mailboxes(
     return parse_mailboxes(values, name.lower())
 
 
-def _addresses(
-    message: email.message.Message[Any, Any], name: str, policy: email.policy.Policy[Any]
-) -> list[str]:
-    return [mailbox.address for mailbox in _mailboxes(message, name, policy)]
+def _write_as_read(
+    message: email.message.Message[Any, Any],
+    name: str,
+    policy: email.policy.Policy[Any],
+    mailboxes: tuple[Mailbox, ...],
+) -> None:
+    """Make sure that the header of this name is written with the addresses of ``mailboxes``.
+
+    The serializer encodes an international domain as if it were a name, and some versions of it let an encoded comma
+    part one address into two (CVE-2025-1795).
+    """
+    if _is_written_as(message, name, policy, mailboxes):
+        return
+    del message[name]
+    message[name] = ", ".join(map(display, mailboxes))
+    if not _is_written_as(message, name, policy, mailboxes):
+        raise MessageError(
+            f"{name}: the email package would not write the header as given", field=name.lower()
+        )
+
+
+def _is_written_as(
+    message: email.message.Message[Any, Any],
+    name: str,
+    policy: email.policy.Policy[Any],
+    mailboxes: tuple[Mailbox, ...],
+) -> bool:
+    try:
+        written = _mailboxes(message, name, policy)
+    except AddressError:
+        return False
+    return [mailbox.address for mailbox in written] == [mailbox.address for mailbox in mailboxes]
