@@ -209,10 +209,9 @@ class TestContent:
     @pytest.mark.parametrize("before", [[], [b"a\r\n"], [b"a\r\n", b"b\r"]])
     def test_a_source_that_fails_never_ends_the_data(self, pipelining: bool, before: list[bytes]) -> None:
         pipeline, t = self.ready(pipelining, Streamed(*before, then=OSError("disk")))
-        sent = []
+        sent: list[bytes] = []
         with pytest.raises(OSError, match="disk"):
-            while data := pipeline.data_to_send():
-                sent.append(data)
+            sent.extend(iter(pipeline.data_to_send, b""))
         assert b".\r\n" not in b"".join(sent)
         assert not t.end_written
         assert pipeline.abandon() == [t]
