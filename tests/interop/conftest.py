@@ -1,0 +1,62 @@
+"""Real servers as fixtures. Each test gets one of its own, so that what was delivered is what the test sent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailpool.testing import Authority
+
+# The servers are a package beside this file, which no import mode of pytest finds by itself.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from servers import Aiosmtpd, NodeSmtpServer, NotAvailable, Postfix, RealServer, SmtpSink
+
+
+def _running(server: RealServer) -> Iterator[Any]:
+    try:
+        server.__enter__()
+    except NotAvailable as reason:
+        pytest.skip(str(reason))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def aiosmtpd(authority: Authority) -> Iterator[Aiosmtpd]:
+    """aiosmtpd: TLS from the first octet, AUTH, PIPELINING."""
+    yield from _running(Aiosmtpd(authority))
+
+
+@pytest.fixture
+def aiosmtpd_starttls(authority: Authority) -> Iterator[Aiosmtpd]:
+    """aiosmtpd: STARTTLS required, AUTH, PIPELINING."""
+    yield from _running(Aiosmtpd(authority, "starttls"))
+
+
+@pytest.fixture
+def smtp_sink(authority: Authority) -> Iterator[SmtpSink]:
+    """Postfix's smtp-sink: no TLS, PIPELINING."""
+    yield from _running(SmtpSink(authority))
+
+
+@pytest.fixture
+def postfix(authority: Authority) -> Iterator[Postfix]:
+    """A real Postfix: STARTTLS, AUTH required, PIPELINING, CHUNKING."""
+    yield from _running(Postfix(authority))
+
+
+@pytest.fixture
+def node_smtp_server(authority: Authority) -> Iterator[NodeSmtpServer]:
+    """npm's smtp-server: STARTTLS, AUTH, PIPELINING."""
+    yield from _running(NodeSmtpServer(authority))
+
+
+@pytest.fixture
+def node_smtp_server_tls(authority: Authority) -> Iterator[NodeSmtpServer]:
+    """npm's smtp-server: TLS from the first octet, AUTH, PIPELINING."""
+    yield from _running(NodeSmtpServer(authority, "implicit"))

@@ -1,0 +1,185 @@
+"""A real Postfix: STARTTLS, Cyrus SASL, and a log that tells each delivery."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from typing import ClassVar
+
+from .debian import Unpacked, unpacked
+from .real_server import Delivery, NotAvailable, RealServer, free_port
+
+# Postfix wants three different accounts of its own. These are on every Debian, and nothing else runs under them.
+_OWNER, _GROUP, _DELIVERY = "news", "uucp", "nobody"
+
+_SERVICES = """\
+127.0.0.1:{port} inet n - n - {most} smtpd
+cleanup   unix  n - n - 0 cleanup
+qmgr      unix  n - n 300 1 qmgr
+tlsmgr    unix  - - n 1000? 1 tlsmgr
+rewrite   unix  - - n - - trivial-rewrite
+bounce    unix  - - n - 0 bounce
+defer     unix  - - n - 0 bounce
+trace     unix  - - n - 0 bounce
+verify    unix  - - n - 1 verify
+flush     unix  n - n 1000? 0 flush
+proxymap  unix  - - n - - proxymap
+error     unix  - - n - - error
+retry     unix  - - n - - error
+discard   unix  - - n - - discard
+anvil     unix  - - n - 1 anvil
+postlog   unix-dgram n - n - 1 postlogd
+"""
+
+_QUEUED = re.compile(r"postfix/cleanup\[\d+\]: (\w+): message-id=(\S*)")
+_SENT = re.compile(r"postfix/discard\[\d+\]: (\w+): to=<([^>]*)>.*status=sent")
+
+
+class Postfix(RealServer):
+    """Postfix with AUTH required; whatever it takes goes to its ``discard`` transport.
+
+    ``settings`` are lines of ``main.cf`` that come last, such as ``{"smtpd_client_connection_count_limit": "3"}``.
+    """
+
+    name: ClassVar[str] = "Postfix"
+
+    def __init__(self, authority: object, settings: dict[str, str] | None = None) -> None:
+        super().__init__(authority)  # type: ignore[arg-type]
+        self._settings = settings or {}
+        self._log = self.home / "mail.log"
+
+    def start(self) -> None:
+        if os.geteuid() != 0:
+            raise NotAvailable("Postfix starts its programs under several accounts, which takes root")
+        for account in (_OWNER, _DELIVERY):
+            if not _exists(pwd.getpwnam, account):
+                raise NotAvailable(f"this system has no account {account} to lend to Postfix")
+        if not _exists(grp.getgrnam, _GROUP):
+            raise NotAvailable(f"this system has no group {_GROUP} to lend to Postfix")
+        debian = unpacked()
+        self.port = free_port()
+        self._write_configuration(debian)
+        self._write_password(debian)
+        command = [debian.program("master"), "-d", "-c", self.home / "etc"]
+        # It kills its whole process group when it ends: it gets one of its own.
+        with (self.home / "master.out").open("wb") as output:
+            self._spawn(command, env=debian.environment, stdout=output, stderr=output, start_new_session=True)
+        self._wait_for_greeting()
+
+    def deliveries(self) -> list[Delivery]:
+        ids: dict[str, str] = {}
+        found: list[Delivery] = []
+        for line in self._lines():
+            if queued := _QUEUED.search(line):
+                ids[queued[1]] = queued[2]
+            elif sent := _SENT.search(line):
+                found.append(Delivery(ids.get(sent[1], ""), sent[2]))
+        return found
+
+    def log(self) -> str:
+        output = self.home / "master.out"
+        said = output.read_text(errors="replace") if output.exists() else ""
+        return "\n".join([said, *self._lines()[-40:]])
+
+    def _lines(self) -> list[str]:
+        return self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
+
+    def _write_configuration(self, debian: Unpacked) -> None:
+        etc, queue, data = (self.home / name for name in ("etc", "queue", "data"))
+        for folder in (etc, queue, data):
+            folder.mkdir()
+        owner = pwd.getpwnam(_OWNER).pw_uid
+        for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private",
+                     "public", "saved", "trace", "maildrop", "pid"):  # fmt: skip
+            (queue / name).mkdir()
+            if name != "pid":
+                os.chown(queue / name, owner, grp.getgrnam(_GROUP).gr_gid if name == "public" else -1)
+            (queue / name).chmod(0o755 if name in ("pid", "public") else 0o700)
+        os.chown(data, owner, -1)
+        certificate, key = self._authority.write_certificate(etc, "127.0.0.1", "localhost")
+        settings = {
+            "compatibility_level": "3.6",
+            "myhostname": "postfix.example",
+            "mydestination": "",
+            "inet_interfaces": "127.0.0.1",
+            "inet_protocols": "ipv4",
+            "config_directory": etc,
+            "queue_directory": queue,
+            "data_directory": data,
+            "daemon_directory": debian.root / "usr/lib/postfix/sbin",
+            "command_directory": debian.root / "usr/sbin",
+            "shlib_directory": debian.root / "usr/lib/postfix",
+            "meta_directory": debian.root / "etc/postfix",
+            "mail_owner": _OWNER,
+            "setgid_group": _GROUP,
+            "default_privs": _DELIVERY,
+            # Postfix cleans the environment, and our libraries are in no place that it knows.
+            "import_environment": " ".join(
+                [
+                    "MAIL_CONFIG MAIL_LOGTAG POSTLOG_SERVICE POSTLOG_HOSTNAME",
+                    *(f"{{ {name} = {value} }}" for name, value in debian.environment.items()),
+                ]
+            ),
+            "maillog_file": self._log,
+            "maillog_file_prefixes": self.home,
+            # Short ones are used again, and the log is read by them.
+            "enable_long_queue_ids": "yes",
+            "alias_maps": "",
+            "alias_database": "",
+            "default_transport": "discard",
+            "relay_transport": "discard",
+            "smtpd_tls_security_level": "may",
+            "smtpd_tls_cert_file": certificate,
+            "smtpd_tls_key_file": key,
+            "smtpd_tls_auth_only": "yes",
+            "smtpd_sasl_auth_enable": "yes",
+            "smtpd_sasl_security_options": "noanonymous",
+            "smtpd_sasl_local_domain": "postfix.example",
+            "smtpd_relay_restrictions": "permit_sasl_authenticated, reject",
+            "smtpd_recipient_restrictions": "permit_sasl_authenticated, reject",
+            "smtpd_peername_lookup": "no",
+            "smtpd_client_connection_count_limit": "0",
+            **self._settings,
+        }
+        (etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        (etc / "master.cf").write_text(_SERVICES.format(port=self.port, most=60))
+        (debian.root / "etc/postfix/dynamicmaps.cf").touch()
+
+    def _write_password(self, debian: Unpacked) -> None:
+        etc = self.home / "etc"
+        database = etc / "sasldb"
+        # Where Debian's build looks for it, whatever main.cf says.
+        (etc / "sasl").mkdir()
+        (etc / "sasl" / "smtpd.conf").write_text(
+            f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\n"
+            "mech_list: PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256\n"
+        )
+        subprocess.run(
+            [
+                debian.program("saslpasswd2"),
+                "-p",
+                "-c",
+                "-f",
+                database,
+                "-u",
+                "postfix.example",
+                self.username,
+            ],
+            input=self.password.encode(),
+            env=debian.environment,
+            capture_output=True,
+            check=True,
+        )
+        shutil.chown(database, _OWNER)
+
+
+def _exists(look_up: object, name: str) -> bool:
+    try:
+        look_up(name)  # type: ignore[operator]
+    except KeyError:
+        return False
+    return True

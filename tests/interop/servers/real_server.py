@@ -1,0 +1,145 @@
+"""What all real servers have in common."""
+
+from __future__ import annotations
+
+import abc
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple, Self
+
+from mailpool.testing import Authority
+
+
+class NotAvailable(Exception):
+    """The server cannot be had here; the text says why."""
+
+
+class Delivery(NamedTuple):
+    """One message for one recipient, as the server knows it."""
+
+    message_id: str
+    recipient: str
+
+
+class RealServer(abc.ABC):
+    """A server in a process of its own.
+
+    ``tls``       ``"starttls"``, ``"implicit"`` or ``None``
+    ``ca_file``   the authority that signed the server's certificate, which is for ``127.0.0.1`` and ``localhost``
+    ``username``, ``password``  what AUTH wants, if ``requires_auth``
+    ``pipelining``  whether it announces PIPELINING
+    """
+
+    name: ClassVar[str]
+    tls: Literal["starttls", "implicit"] | None = "starttls"
+    requires_auth: ClassVar[bool] = True
+    pipelining: ClassVar[bool] = True
+    host = "127.0.0.1"
+    username = "me"
+    password = "correct horse"
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._home = tempfile.TemporaryDirectory(prefix=f"mailpool-{type(self).__name__.lower()}-")
+        self.home = Path(self._home.name)
+        # Some servers drop their privileges, and still have to come in.
+        self.home.chmod(0o755)
+        self.ca_file = authority.write_ca(self.home / "ca.pem")
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.name} on {self.host}:{self.port}>"
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Start it and wait until it answers. ``NotAvailable`` if it cannot be had."""
+
+    @abc.abstractmethod
+    def deliveries(self) -> list[Delivery]:
+        """What was delivered so far, one entry for each recipient of each message; duplicates are there twice."""
+
+    def stop(self) -> None:
+        """End it, and remove everything it wrote."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+            self._process = None
+        self._home.cleanup()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def wait_for_deliveries(self, count: int, timeout: float = 30.0) -> list[Delivery]:
+        """Wait until so many deliveries are known, and return all. ``TimeoutError`` after seconds."""
+        deadline = time.monotonic() + timeout
+        while len(found := self.deliveries()) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} delivered {len(found)} of {count}\n{self.log()}")
+            time.sleep(0.05)
+        return found
+
+    def duplicates(self) -> list[Delivery]:
+        """The deliveries that happened more than once."""
+        return [delivery for delivery, times in Counter(self.deliveries()).items() if times > 1]
+
+    def log(self) -> str:
+        """The end of what the server wrote about itself, for people."""
+        return ""
+
+    def _spawn(self, command: Sequence[str | os.PathLike[str]], **options: object) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+
+    def _wait_for_greeting(self, timeout: float = 20.0) -> None:
+        """Wait until something answers on the port; under TLS from the first octet, until it can be connected."""
+        deadline = time.monotonic() + timeout
+        while True:
+            if self._process is not None and self._process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self._process.returncode}\n{self.log()}")
+            try:
+                with socket.create_connection((self.host, self.port), timeout=5) as connection:
+                    if self.tls == "implicit" or connection.recv(3) == b"220":
+                        return
+            except OSError:
+                pass
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} did not answer in {timeout} s\n{self.log()}")
+            time.sleep(0.05)
+
+
+def free_port() -> int:
+    """A port on the loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def cache_folder(name: str) -> Path:
+    """Where fetched things are kept from run to run: under ``$XDG_CACHE_HOME``, or else in the repository."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    root = Path(base) / "mailpool" if base else Path(__file__).parents[3] / ".cache"
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
