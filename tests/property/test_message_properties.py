@@ -48,6 +48,7 @@ def parsed(result: Sealed) -> EmailMessage:
     assert data.isascii() or result.content.utf8_headers
     header = data.partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert all(line.strip() for line in header)  # nothing that an old relay takes for the end of the header
+    assert all(line == line.rstrip() for line in header)  # nor white space that a relay may drop
     assert all(len(line) <= 76 for line in header if b"=?utf-8?" in line)
     return BytesParser(EmailMessage, policy=email.policy.default).parsebytes(data)
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import idna
 
 from ..errors import AddressError
-from .syntax import MAX_DOMAIN, match_plain_domain, show
+from .syntax import match_plain_domain, show
 
 
 def normal_domain(domain: str, *, unicode: bool) -> str:
@@ -19,8 +19,6 @@ def normal_domain(domain: str, *, unicode: bool) -> str:
 
     Raises ``AddressError`` when the domain is malformed or not valid under IDNA 2008.
     """
-    if len(domain) > MAX_DOMAIN:
-        raise AddressError(f"the domain {show(domain)} is longer than {MAX_DOMAIN} octets")
     if match_plain_domain(domain):
         return domain.lower()
     if domain.startswith("["):

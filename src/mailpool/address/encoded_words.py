@@ -17,8 +17,6 @@ for _safe in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+
     _Q[_safe] = chr(_safe)
 _Q[0x20] = "_"
 
-# Some codecs take quadratic time; nobody writes words near this length.
-_LONGEST_READ: Final = 1000
 _WORD = re.compile(r"=\?([^?\s*]++)(?:\*[^?\s]*+)?\?([bBqQ])\?([^?\s]*+)\?=")
 _HEX = re.compile(r"=([0-9A-Fa-f]{2})")
 
@@ -77,7 +75,7 @@ def decode_words(words: list[str]) -> str:
     charset = ""
     after_encoded = False
     for word in words:
-        coded = _WORD.fullmatch(word) if len(word) <= _LONGEST_READ else None
+        coded = _WORD.fullmatch(word)
         octets = _decoded_octets(coded[2], coded[3]) if coded else None
         if coded is None or octets is None or not _knows(coded[1]):
             if pending:
@@ -114,6 +112,7 @@ def _decoded_octets(encoding: str, text: str) -> bytes | None:
 
 def _knows(charset: str) -> bool:
     try:
+        # A space is no text in punycode and idna, whose codecs take quadratic time.
         b" ".decode(charset, "replace")
     except (LookupError, ValueError):
         return False

@@ -8,7 +8,6 @@ from typing import Final
 
 # RFC 5321 §4.5.3.1.3: a path has 256 octets, angle brackets included.
 MAX_ADDRESS: Final = 254
-MAX_DOMAIN: Final = 253
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 # Without "?" no encoded word can hide in a local part; with it, the slow path looks (ADR-09).
