@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass
 
 _ENHANCED = re.compile(rb"([245])\.(\d{1,3})\.(\d{1,3})(?:[ \t]|$)")
-# C0, DEL and C1 could drive the terminal of whoever reads an error or a log line.
-_CONTROL = {c: f"\\x{c:02x}" for c in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 class Phase(enum.StrEnum):
@@ -111,7 +109,14 @@ def _decode(raw: bytes) -> str:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
-    return text if text.isprintable() else text.translate(_CONTROL)
+    if text.isprintable():
+        return text
+    # Controls could drive the terminal of whoever reads an error; line separators forge log lines; bidi marks reorder.
+    return "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ..errors import ConnectionFailed, ProtocolError, SendError, TimedOut, TLSFailed
 from ..options import Credentials, Options
@@ -336,8 +336,8 @@ class Connection(asyncio.BufferedProtocol):
     # -- what asyncio calls ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # No isinstance: the transports of uvloop do not inherit from asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view

@@ -72,6 +72,8 @@ class Lane:
     sleeping: list[tuple[float, int, Any]] = field(default_factory=list)  # a heap of those that are not due
     idle: dict[Slot, None] = field(default_factory=dict)  # the longest idle first
     hungry: dict[Slot, None] = field(default_factory=dict)  # busy, and able to begin another message
+    probing: dict[Slot, None] = field(default_factory=dict)  # waiting for the answer to a NOOP
+    slots: dict[Slot, None] = field(default_factory=dict)  # all that are open
     ending: dict[Slot, None] = field(default_factory=dict)  # near their last message or the end of their age
     opening: int = 0
     open: int = 0
@@ -81,6 +83,7 @@ class Lane:
     retry_at: float = 0.0
     first_failure_at: float | None = None
     blocked_until: float = 0.0
+    refill_at: float = 0.0  # not before is the minimum of connections restored
 
     @property
     def connections(self) -> int:
@@ -118,6 +121,11 @@ class State:
     lanes: dict[Hashable, Lane] = field(default_factory=dict)
     total: int = 0  # connections open, opening and closing
     leaving: int = 0  # of these, closing or about to
+
+    def turn_over(self, lane: Lane) -> None:
+        """``lane`` has been served: the others come first now, so that keys share tokens and places evenly."""
+        if len(self.lanes) > 1:
+            self.lanes[lane.key] = self.lanes.pop(lane.key)
 
 
 class Assign(NamedTuple):
@@ -180,34 +188,61 @@ def decide(state: State, now: float) -> Action:
     :param now: seconds on the clock that all times of the state are on
     """
     wake = math.inf
-    starved: Lane | None = None
+    starved = _starved(state, now) if len(state.lanes) > 1 else None
+    if starved is not None:
+        if state.total < state.max_connections:
+            return Open(starved)
+        victim = _victim(state, starved) if not state.leaving else None
+        if victim is not None:
+            return Close(victim, "another identity needs a connection")
     for lane in state.lanes.values():
         if lane.sleeping:
             at = lane.sleeping[0][0]
             if at <= now:
                 return Due(lane)
             wake = min(wake, at)
-        if not (lane.line or lane.alone):
-            continue
-        step, at = _serve(state, lane, now)
-        if step is not None:
-            return step
-        wake = min(wake, at)
-        if starved is None and lane.connections == 0:
-            starved = lane
+        if lane.line or lane.alone:
+            step, at = _serve(state, lane, now, starved)
+            if step is not None:
+                return step
+            wake = min(wake, at)
     for lane in state.lanes.values():
-        step, at = _tend(state, lane, now)
+        step, at = _tend(state, lane, now, starved)
         if step is not None:
             return step
         wake = min(wake, at)
-    if starved is not None and state.total >= state.max_connections and not state.leaving:
-        victim = _victim(state, starved)
-        if victim is not None:
-            return Close(victim, "another identity needs a connection")
     return Wait(wake)
 
 
-def _serve(state: State, lane: Lane, now: float) -> tuple[Action | None, float]:
+def _starved(state: State, now: float) -> Lane | None:
+    """A key that has a message to send now and not one connection, while others have some (P-04)."""
+    for lane in state.lanes.values():
+        if (
+            (lane.line or lane.alone)
+            and not lane.connections
+            and max(lane.retry_at, lane.blocked_until) <= now
+        ):
+            head = next(lane.heads(), None)
+            if head is not None and (
+                state.limiter is None or state.limiter.ready_at(now, head.weight) <= now
+            ):
+                return lane
+    return None
+
+
+def _victim(state: State, starved: Lane) -> Slot | None:
+    """Who makes room: the longest idle, else a busy one of the key that has the most, which goes once it is idle."""
+    idle = (next(iter(lane.idle)) for lane in state.lanes.values() if lane is not starved and lane.idle)
+    slot = min(idle, key=lambda s: s.idle_since or 0.0, default=None)
+    if slot is not None:
+        return slot
+    lane = max(
+        (lane for lane in state.lanes.values() if lane is not starved), key=lambda lane: len(lane.slots)
+    )
+    return next(iter(lane.slots), None)
+
+
+def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[Action | None, float]:
     """Something for the messages of ``lane`` that are due, or when to look again."""
     wake = math.inf
     if lane.first_failure_at is not None and lane.open == 0:
@@ -240,10 +275,20 @@ def _serve(state: State, lane: Lane, now: float) -> tuple[Action | None, float]:
             return Probe(slot), wake
         return Assign(slot, message, alone), wake
     if lane.hungry and not alone:
-        return Assign(next(iter(lane.hungry)), message, False), wake
-    if lane.due > lane.opening:
+        slot = next(iter(lane.hungry))
+        if slot.retire_at <= now:
+            return Close(slot, "its age"), wake
+        return Assign(slot, message, False), wake
+    if lane.due > lane.opening + len(lane.probing) and starved is None:
         return _open(state, lane, now, wake)
     return None, wake
+
+
+def _is_unchecked(slot: Slot, now: float, check_after: float) -> bool:
+    """Whether a NOOP is due before the slot is used. The answer to one makes the slot newly idle."""
+    if check_after == 0.0:
+        return not slot.checked
+    return slot.idle_since is not None and now - slot.idle_since >= check_after
 
 
 def _open(state: State, lane: Lane, now: float, wake: float) -> tuple[Action | None, float]:
@@ -265,12 +310,12 @@ def _open(state: State, lane: Lane, now: float, wake: float) -> tuple[Action | N
     return None, wake
 
 
-def _tend(state: State, lane: Lane, now: float) -> tuple[Action | None, float]:
+def _tend(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[Action | None, float]:
     """What keeps the connections of ``lane`` in order: age, idleness, replacements, the minimum."""
     wake = math.inf
     if lane.idle:
         slot = next(iter(lane.idle))
-        at = (slot.idle_since or 0.0) + state.idle_timeout
+        at = (now if slot.idle_since is None else slot.idle_since) + state.idle_timeout
         if lane.open > lane.min_connections:
             if at <= now:
                 return Close(slot, "idle"), wake
@@ -280,8 +325,12 @@ def _tend(state: State, lane: Lane, now: float) -> tuple[Action | None, float]:
                 if slot.retire_at <= now:
                     return Close(slot, "its age"), wake
                 wake = min(wake, slot.retire_at)
-    wanted = lane.connections < lane.min_connections or (lane.ending and _replacement_missing(lane))
-    if wanted and state.total < state.max_connections:
+    wanted = bool(lane.ending) and _replacement_missing(lane)
+    if lane.connections < lane.min_connections and not wanted:
+        wanted = lane.refill_at <= now
+        if not wanted:
+            wake = min(wake, lane.refill_at)
+    if wanted and starved is None and state.total < state.max_connections:
         return _open(state, lane, now, wake)
     return None, wake
 
@@ -290,15 +339,6 @@ def _replacement_missing(lane: Lane) -> bool:
     """Make before break (P-08): a busy connection near its end has nobody yet to take over."""
     ending = sum(1 for slot in lane.ending if slot.idle_since is None)
     return ending > lane.opening + sum(1 for slot in lane.idle if slot not in lane.ending)
-
-
-def _victim(state: State, starved: Lane) -> Slot | None:
-    """A busy connection of the key that has the most: it goes once it is idle, so that no key starves another."""
-    lane = max((x for x in state.lanes.values() if x is not starved), key=lambda x: x.open, default=None)
-    if lane is None or lane.open == 0:
-        return None
-    slots = [*lane.idle, *lane.hungry]
-    return slots[0] if slots else None
 
 
 def push_sleeping(lane: Lane, message: Any, order: int) -> None:

@@ -66,8 +66,9 @@ class Line(Generic[T]):
         """Take the next one."""
         turn = self._turn()
         if len(self._order) > 1:
-            for higher in self._order[: self._order.index(turn)]:
-                self._passes[higher] = 0
+            for priority in self._passes:
+                if priority > turn:
+                    self._passes[priority] = 0
             self._passes[turn] += 1
         self._count -= 1
         return self._classes[turn].popleft()
@@ -87,7 +88,7 @@ class Line(Generic[T]):
         found = self._classes.get(priority)
         if found is None:
             found = self._classes[priority] = deque()
-            self._passes[priority] = 0
+            self._passes.setdefault(priority, 0)
             self._order = sorted(self._classes, reverse=True)
         return found
 
@@ -109,8 +110,11 @@ class Line(Generic[T]):
             self._gone -= 1
         if waiting:
             return waiting[0]
-        del self._classes[priority], self._passes[priority]
+        del self._classes[priority]
         self._order.remove(priority)
+        # While a lower class waits it is still counted how often it was passed.
+        if len(self._order) < 2 and (not self._order or self._order[0] > priority):
+            self._passes = dict.fromkeys(self._order, 0)
         return None
 
     def _sweep(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..message import Sealed
 from ..policy.assignment import Lane
-from ..results import RecipientResult, SendResult
+from ..results import Outcome, Phase, RecipientResult, SendResult
 
 
 class Pending(asyncio.Future[SendResult]):
@@ -101,9 +101,20 @@ class Delivery:
         count = len(self.pending)
         return count if self.most_recipients is None else min(count, self.most_recipients)
 
-    def recipients(self) -> tuple[RecipientResult, ...]:
-        """What became of each recipient that has an outcome, in the order of the envelope."""
-        return tuple(self.outcomes[index] for index in sorted(self.outcomes))
+    def recipients(self, others: Outcome, phase: Phase) -> tuple[RecipientResult, ...]:
+        """What became of each recipient; ``others`` is what became of those that the server said nothing final about.
+
+        Empty as long as the envelope was never on the wire.
+        """
+        if not self.attempts:
+            return ()
+        addresses = self.envelope.recipients
+        if len(self.outcomes) == len(addresses) == 1:
+            return (self.outcomes[0],)
+        return tuple(
+            self.outcomes.get(index) or RecipientResult(address, others, phase)
+            for index, address in enumerate(addresses)
+        )
 
     def __repr__(self) -> str:
         return f"<Delivery {self.message_id}, {len(self.pending)} pending, attempt {self.attempts}>"

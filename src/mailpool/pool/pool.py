@@ -14,7 +14,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-from ..errors import ConnectionFailed, DeadlineExceeded, PoolClosed, SendError, UsageError
+from ..errors import ConnectionFailed, DeadlineExceeded, PoolClosed, QuotaExceeded, SendError, UsageError
 from ..message import Sealed
 from ..net.connection import Connection, Connector, connect
 from ..options import Credentials, Options
@@ -28,12 +28,14 @@ from .delivery import Delivery, Pending
 from .ledger import Ledger
 from .queue import Queue
 from .roster import Notify, PoolLane, Roster
-from .settlement import Next, absorb, failure, next_step, result
+from .settlement import Next, absorb, failure, next_step, result, told
 from .statistics import Counts, Histogram, PoolStats
 
 # P-18, in seconds.
 _BACKOFF_BASE = 1.0
 _BACKOFF_CAP = 60.0
+# How long messages fail untried when a quota is used up and the server does not say until when, in seconds.
+_QUOTA_WAIT = 60.0
 # A connection that has been idle for longer counts as reused when it turns out dead (P-11).
 _STALE = 1.0
 
@@ -115,8 +117,9 @@ class Pool:
         now = self._loop.time()
         lane = self._default if auth is None else self._roster.lane(auth)
         delivery = Delivery(sealed, lane=lane, future=Pending(loop=self._loop), now=now, priority=priority)
-        if lane.blocked_until > now and lane.open == 0 and lane.last_error is not None:
-            self._ledger.settle(delivery, self._told(lane.last_error, delivery, lane.blocked_until - now))
+        if lane.quota_until > now or (lane.blocked_until > now and lane.open == 0):
+            wait = max(lane.quota_until, lane.blocked_until) - now
+            self._ledger.settle(delivery, self._told(lane.last_error, delivery, wait))
             return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
         self._ledger.open.add(delivery)
@@ -239,6 +242,7 @@ class Pool:
         )
         connection.begin(transaction)
         self._roster.begun(slot, alone=alone)
+        self._state.turn_over(slot.lane)
         return True
 
     # -- outcomes --------------------------------------------------------------------------------------------------
@@ -252,7 +256,11 @@ class Pool:
         self._counts.uncertain += uncertain
         step = next_step(delivery, transaction, self._options)
         if step is Next.SETTLE:
-            self._ledger.settle(delivery, result(delivery, now))
+            outcome = result(delivery, now)
+            self._ledger.settle(delivery, outcome)
+            if isinstance(outcome, QuotaExceeded):
+                assert isinstance(delivery.lane, PoolLane)
+                self._quota_exceeded(delivery.lane, outcome, now)
         elif step is Next.FAIL or (self._gone is not None and uncertain):
             assert cause is not None
             self._ledger.settle(delivery, failure(delivery, transaction, cause))
@@ -281,7 +289,16 @@ class Pool:
 
     def unreachable(self, lane: PoolLane, error: SendError) -> None:
         """What time cannot mend fails all waiting messages of the identity at once (P-19)."""
-        wait = max(0.0, lane.blocked_until - self._loop.time())
+        self._fail_waiting(lane, error, max(0.0, lane.blocked_until - self._loop.time()))
+
+    def _quota_exceeded(self, lane: PoolLane, error: QuotaExceeded, now: float) -> None:
+        """No other message of the identity would be taken either: they fail untried until the quota is over (P-19a)."""
+        wait = error.retry_after if error.retry_after is not None else _QUOTA_WAIT
+        lane.quota_until = now + wait
+        lane.last_error = error
+        self._fail_waiting(lane, error, error.retry_after)
+
+    def _fail_waiting(self, lane: PoolLane, error: SendError, wait: float | None) -> None:
         for delivery in [*lane.alone, *lane.line, *(entry[2] for entry in lane.sleeping)]:
             self._queue.leave(delivery)
             self._ledger.settle(delivery, self._told(error, delivery, wait))
@@ -292,15 +309,10 @@ class Pool:
         """The error of a connection, as the outcome of one message."""
         if error is None:
             error = ConnectionFailed("no connection could be made", phase=Phase.CONNECT, temporary=True)
-        told = error.for_message(
-            delivery.message_id,
-            delivery.attempts,
-            delivery.recipients(),
-            may_have_been_delivered=delivery.maybe_duplicate,
-        )
+        copy = told(error, delivery)
         if retry_after is not None:
-            told.retry_after = retry_after
-        return told
+            copy.retry_after = retry_after
+        return copy
 
     def _closed(self, delivery: Delivery) -> PoolClosed:
         return PoolClosed(
@@ -309,7 +321,7 @@ class Pool:
             temporary=True,
             message_id=delivery.message_id,
             attempts=delivery.attempts,
-            recipients=delivery.recipients(),
+            recipients=delivery.recipients(PoolClosed.outcome, Phase.QUEUE),
             may_have_been_delivered=delivery.maybe_duplicate,
         )
 
@@ -349,7 +361,7 @@ class Pool:
                 may_have_been_delivered=delivery.maybe_duplicate or on_its_way,
                 message_id=delivery.message_id,
                 attempts=delivery.attempts,
-                recipients=delivery.recipients(),
+                recipients=delivery.recipients(DeadlineExceeded.outcome, phase),
             )
         )
         self._cancelled(delivery)

@@ -60,7 +60,9 @@ class PoolLane(Lane):
     context: ResumingContext
     gate: LoginGate
     last_error: SendError | None
+    quota_until: float  # messages fail untried until then
     opened: int  # connections so far
+    unused: int  # connections in a row that the server closed without having had a message
 
     def __init__(self, key: ConnectionKey, credentials: Credentials | None, context: ResumingContext) -> None:
         super().__init__(key)
@@ -68,7 +70,9 @@ class PoolLane(Lane):
         self.context = context
         self.gate = LoginGate()
         self.last_error = None
+        self.quota_until = 0.0
         self.opened = 0
+        self.unused = 0
 
 
 class Roster:
@@ -197,6 +201,7 @@ class Roster:
         lane.first_failure_at = None
         lane.retry_at = lane.blocked_until = 0.0
         lane.gate.succeeded()
+        lane.slots[slot] = None
         slot.open = True
         slot.remaining = min(
             self._lifetime(lane), connection.session.capabilities.limits.mail_max or math.inf
@@ -266,9 +271,15 @@ class Roster:
 
     def lost(self, connection: Connection, error: SendError, abandoned: list[Transaction]) -> None:
         slot = self._slots[connection]
-        slot.open = False
-        slot.lane.open -= 1
+        lane = slot.lane
+        assert isinstance(lane, PoolLane)
+        self._no_longer_open(slot)
         self._mark_leaving(slot)
+        if connection.served == 0:
+            # The minimum is kept with patience (P-09): this server does not want connections that wait.
+            lane.unused += 1
+            wait = full_jitter(lane.unused, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
+            lane.refill_at = self._loop.time() + wait
         self._take_finished(connection)
         # They go to the front of the queue, and so the last one first.
         for transaction in reversed(abandoned):
@@ -301,6 +312,8 @@ class Roster:
         slot.checked = False
         slot.idle_since = None
         slot.alone = alone
+        assert isinstance(lane, PoolLane)
+        lane.unused = 0
         lane.idle.pop(slot, None)
         lane.hungry.pop(slot, None)
         if lane.reserved is slot:
@@ -317,6 +330,7 @@ class Roster:
         lane = slot.lane
         pipeline = slot.connection.pipeline
         if pipeline.is_idle:
+            lane.probing.pop(slot, None)
             lane.hungry.pop(slot, None)
             slot.alone = False
             if lane.reserved is slot:
@@ -339,6 +353,7 @@ class Roster:
         slot.checked = True
         slot.idle_since = None
         slot.lane.idle.pop(slot, None)
+        slot.lane.probing[slot] = None
         slot.connection.probe()
 
     # -- closing ---------------------------------------------------------------------------------------------------
@@ -349,11 +364,17 @@ class Roster:
             return
         self._mark_leaving(slot)
         if slot.connection.pipeline.is_idle:
-            slot.open = False
-            slot.lane.open -= 1
-            slot.lane.ending.pop(slot, None)
+            self._no_longer_open(slot)
             log.debug("closing a connection: %s", why)
             slot.connection.quit()
+
+    def _no_longer_open(self, slot: Slot) -> None:
+        slot.open = False
+        lane = slot.lane
+        lane.open -= 1
+        del lane.slots[slot]
+        lane.ending.pop(slot, None)
+        lane.probing.pop(slot, None)
 
     def _mark_leaving(self, slot: Slot) -> None:
         if not slot.leaving:
@@ -362,8 +383,6 @@ class Roster:
         lane = slot.lane
         lane.idle.pop(slot, None)
         lane.hungry.pop(slot, None)
-        if not slot.open:
-            lane.ending.pop(slot, None)
         if lane.reserved is slot:
             lane.reserved = None
 

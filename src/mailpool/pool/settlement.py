@@ -108,11 +108,11 @@ def next_step(delivery: Delivery, transaction: Transaction, options: Options) ->
 
 def result(delivery: Delivery, now: float) -> SendResult | SendError:
     """What the caller is told when every recipient has an outcome."""
-    recipients = delivery.recipients()
+    recipients = delivery.recipients(Outcome.DEFERRED, Phase.QUEUE)
     for recipient in reversed(recipients):
         if recipient.outcome is Outcome.ACCEPTED:
             assert recipient.reply is not None
-            first_begun_at = delivery.first_begun_at or now
+            first_begun_at = now if delivery.first_begun_at is None else delivery.first_begun_at
             return SendResult(
                 delivery.message_id,
                 delivery.envelope.sender,
@@ -158,15 +158,20 @@ def failure(delivery: Delivery, transaction: Transaction, cause: SendError) -> S
             reply=cause.reply,
             temporary=True,
             may_have_been_delivered=True,
-            recipients=delivery.recipients(),
+            recipients=delivery.recipients(Outcome.UNCERTAIN, Phase.END_OF_DATA),
             message_id=delivery.message_id,
             attempts=delivery.attempts,
         )
         error.__cause__ = cause
         return error
-    return cause.for_message(
+    return told(cause, delivery)
+
+
+def told(error: SendError, delivery: Delivery) -> SendError:
+    """The error of a connection, as the outcome of one message."""
+    return error.for_message(
         delivery.message_id,
         delivery.attempts,
-        delivery.recipients(),
+        delivery.recipients(error.outcome, error.phase),
         may_have_been_delivered=delivery.maybe_duplicate,
     )

@@ -15,6 +15,8 @@ _PATH = re.compile(
     re.VERBOSE,
 )
 _PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:=[\x21-\x3c\x3e-\x7e]+)?")
+_MECHANISM = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,19}")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}|\[[A-Za-z0-9.:]{1,253}\]")
 
 DATA = b"DATA\r\n"
@@ -37,7 +39,7 @@ def mail(sender: str, parameters: str = "") -> bytes:
         raise InvalidCommand(f"{sender!r} is no reverse-path")
     if parameters:
         _check_parameters(parameters)
-    return f"MAIL FROM:<{sender}>{parameters}\r\n".encode()
+    return _encoded(f"MAIL FROM:<{sender}>{parameters}\r\n")
 
 
 def rcpt(recipient: str, parameters: str = "") -> bytes:
@@ -46,7 +48,7 @@ def rcpt(recipient: str, parameters: str = "") -> bytes:
         raise InvalidCommand(f"{recipient!r} is no forward-path")
     if parameters:
         _check_parameters(parameters)
-    return f"RCPT TO:<{recipient}>{parameters}\r\n".encode()
+    return _encoded(f"RCPT TO:<{recipient}>{parameters}\r\n")
 
 
 def hello(verb: str, name: str) -> bytes:
@@ -58,12 +60,21 @@ def hello(verb: str, name: str) -> bytes:
 
 def auth(mechanism: str, initial_response: bytes | None) -> bytes:
     """``AUTH`` with an initial response where there is one (RFC 4954 §4). ``initial_response`` is base64 already."""
-    if _PARAMETER.fullmatch(mechanism.replace("_", "-")) is None:
+    if _MECHANISM.fullmatch(mechanism) is None:
         raise InvalidCommand(f"{mechanism!r} is no SASL mechanism")
     if initial_response is None:
         return f"AUTH {mechanism}\r\n".encode("ascii")
+    if _BASE64.fullmatch(initial_response) is None:
+        raise InvalidCommand("the initial response is no base64")
     # An empty initial response is written as a lone equals sign.
     return b"AUTH %s %s\r\n" % (mechanism.encode("ascii"), initial_response or b"=")
+
+
+def _encoded(line: str) -> bytes:
+    try:
+        return line.encode()
+    except UnicodeEncodeError:
+        raise InvalidCommand(f"{line!r} holds half of a surrogate pair") from None
 
 
 def _check_parameters(parameters: str) -> None:

@@ -73,7 +73,8 @@ class ReplyParser:
                 replies.append(Reply(code, tuple(self._lines)))
                 self._lines.clear()
                 self._size = 0
-        if len(self._tail) > MAX_LINE:
+        # The tail may hold the CR, which does not count, of a line that is just short enough.
+        if len(self._tail) > MAX_LINE + self._tail.endswith(b"\r"):
             self._fail(self._tail)
         return replies
 
