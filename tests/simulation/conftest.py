@@ -37,7 +37,8 @@ class Relay:
 
     async def _connect(self, options: Any, connection: Any, context: Any) -> Any:
         self.dials += 1
-        transport, _ = await self.network.dial(options.host, options.effective_port, lambda: connection)
+        async with asyncio.timeout(options.connection_timeout):
+            transport, _ = await self.network.dial(options.host, options.effective_port, lambda: connection)
         return transport
 
     @property
