@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from mailpool import SendOutcome, Transporter
 
@@ -86,7 +87,9 @@ class Batch:
         self._account(Line.of(outcome))
 
     async def _close(self, timeout: float) -> None:
-        closing = asyncio.ensure_future(self._transporter.close(0.0 if self._stop.hurry.done() else timeout))
+        closing: asyncio.Future[Any] = asyncio.ensure_future(
+            self._transporter.close(0.0 if self._stop.hurry.done() else timeout)
+        )
         await asyncio.sleep(0)  # it has to have begun before it can be hurried
         await asyncio.wait({closing, self._stop.hurry}, return_when=asyncio.FIRST_COMPLETED)
         if self._stop.hurry.done():
