@@ -5,11 +5,13 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .PHONY: help demo test check lint types layers format wheel test-wheel clean
+.DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   send a few thousand messages through the pool to a bad-tempered local server, and prove the outcome"
 	@echo "make test   all tests"
 	@echo "make check  lint, types, layers"
+	@echo "make test-wheel   build the wheel, install it into an empty environment, and test that"
 
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -23,6 +25,19 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+# The source tree can hide a file that the wheel lacks, so the wheel is tested where the source tree cannot be imported.
+test-wheel: wheel
+	rm -rf .venv-wheel
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo dist/*.whl)[demo]" --group dev
+	.venv-wheel/bin/python -m pytest tests/unit tests/contract
+	.venv-wheel/bin/mailpool demo --messages 500
+
+wheel: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist >/dev/null
 
 check: lint types layers
 

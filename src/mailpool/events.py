@@ -25,6 +25,7 @@ EVENTS: dict[str, str] = {
     "connection_opened": "(connection) a connection is ready",
     "connection_failed": "(error) an attempt to connect failed",
     "connection_lost": "(error) a connection broke",
+    "extension_disabled": "(name, error) a relay got an extension wrong, and it is not used any more",
     "connection_closed": "(connection) nothing is left of a connection",
 }
 

@@ -13,13 +13,13 @@ from email.message import Message as StdlibMessage
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
-from .errors import MailpoolError, UsageError
+from .errors import MailpoolError, PoolClosed, UsageError
 from .events import Events, Handler
 from .message import Message, Sealed, seal
 from .net.connection import Connector, connect
 from .options import Credentials, Options, parse_options
 from .pool.statistics import PoolStats
-from .results import SendResult
+from .results import Phase, SendResult
 from .transports.pooled import pooled_smtp
 from .transports.port import Transport
 from .transports.smtp import plain_smtp
@@ -128,8 +128,8 @@ class Transporter:
         """Send everything that ``source`` gives, in flat memory: it is asked for the next message only when there is room.
 
         Yields one `SendOutcome` for each message as they end, which need not be their order, and raises for none
-        (P-21). Leaving the loop early cancels what has not been sent. It raises what ``source`` raises, after the
-        outcomes of what had been taken from it.
+        (P-21). Leaving the loop early cancels what has not been sent. It raises what ``source`` raises, and `PoolClosed`
+        when the transporter is closed meanwhile, after the outcomes of what had been taken from the source.
 
         :param source: messages as `send_mail` takes them
         :param priority: as in `send_mail`; below its default, so that single messages pass a batch
@@ -167,8 +167,10 @@ class Transporter:
                 while ended.qsize() > backlog:
                     consumed.clear()
                     await consumed.wait()
-                if not transport.is_idle():
-                    await transport.room()
+                if not (transport.is_idle() or await transport.room()):
+                    raise PoolClosed(
+                        "the transporter was closed before the source was exhausted", phase=Phase.QUEUE
+                    )
 
         puller = asyncio.ensure_future(pull())
         puller.add_done_callback(lambda _: ended.put_nowait(None))
@@ -232,6 +234,7 @@ class Transporter:
         """A snapshot of connections, queue and counts (P-32); cheap enough for every second.
 
         :raises UsageError: called before the first use and outside of an event loop
+        :raises PoolClosed: closed before it was ever used
         """
         return self._bound(closed_too=True).stats()
 
@@ -288,6 +291,8 @@ class Transporter:
                     "Make one for each loop; each asyncio.run() makes a new loop"
                 )
             return self._transport
+        if self._closed:
+            raise PoolClosed("the transporter is closed and takes no more messages", phase=Phase.QUEUE)
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:

@@ -80,6 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         self.served = 0
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.desynchronised = False  # pipelined, and the replies did not fit or did not come
         self.timings: dict[str, float] = {}  # seconds of each step of the handshake
         self._options = options
         self._owner = owner
@@ -367,6 +368,7 @@ class Connection(asyncio.BufferedProtocol):
             if self._parser.violation is not None:
                 raise ProtocolViolation(self._parser.violation)
         except ProtocolViolation as error:
+            self.desynchronised = self._parser.violation is None and self._is_pipelined
             self._over(self._violated(str(error), pipeline.awaited or Phase.QUEUE))
             return
         if replies:
@@ -412,7 +414,14 @@ class Connection(asyncio.BufferedProtocol):
         if now < self._deadline:
             self._timer = self._loop.call_at(min(self._deadline, now + self._tick), self._on_tick)
         elif self.pipeline is not None:
-            self._over(self._timed_out(self.pipeline.awaited or Phase.QUEUE))
+            awaited = self.pipeline.awaited or Phase.QUEUE
+            # A server that throws away what it got with the command before leaves a group half answered.
+            self.desynchronised = self._is_pipelined and awaited in (Phase.RCPT, Phase.DATA)
+            self._over(self._timed_out(awaited))
+
+    @property
+    def _is_pipelined(self) -> bool:
+        return self.session is not None and self.session.capabilities.pipelining
 
     def _stop_timer(self) -> None:
         self._deadline = math.inf

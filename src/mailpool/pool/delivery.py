@@ -78,7 +78,7 @@ class Delivery:
         self.pending: Sequence[int] = range(len(sealed.envelope.recipients))
         self.outcomes: dict[int, RecipientResult] = {}
         self.batch: Sequence[int] = ()  # of the transaction under way
-        self.most_recipients: int | None = None  # what the server was seen to take of this message
+        self.most_recipients: int | None = None  # in one transaction; less once the server took less
         self.attempts = 0
         self.requeues = 0
         self.duplicates = 0

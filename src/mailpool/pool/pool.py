@@ -77,6 +77,11 @@ class Pool:
             options, self._state, self._counts, self, notify=notify, connector=connector, dice=dice
         )
         self._waited = Histogram()
+        # A transaction with more recipients than a rate allows at once could never keep to it.
+        bounds = [rate.burst or rate.limit for rate in options.rate if rate.unit == "recipients"]
+        self._most_recipients = min(
+            [*bounds, *([options.max_recipients] if options.max_recipients else [])], default=None
+        )
         self._running = False
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -117,6 +122,7 @@ class Pool:
         now = self._loop.time()
         lane = self._default if auth is None else self._roster.lane(auth)
         delivery = Delivery(sealed, lane=lane, future=Pending(loop=self._loop), now=now, priority=priority)
+        delivery.most_recipients = self._most_recipients
         if lane.quota_until > now or (lane.blocked_until > now and lane.open == 0):
             wait = max(lane.quota_until, lane.blocked_until) - now
             self._ledger.settle(delivery, self._told(lane.last_error, delivery, wait))
@@ -135,9 +141,9 @@ class Pool:
         """Whether there is room for more messages (P-20)."""
         return self._queue.is_idle
 
-    async def room(self) -> None:
-        """Wait until ``is_idle``, or until the pool begins to close."""
-        await self._queue.room()
+    async def room(self) -> bool:
+        """Wait until ``is_idle``; false when the pool begins to close instead."""
+        return await self._queue.room()
 
     # -- carrying out decisions ------------------------------------------------------------------------------------
 
@@ -211,8 +217,7 @@ class Pool:
         batch: Sequence[int] = delivery.pending
         if len(batch) > 1:
             limits = capabilities.limits
-            caps = (self._options.max_recipients, limits.rcpt_max, delivery.most_recipients)
-            most = min((cap for cap in caps if cap), default=None)
+            most = min((cap for cap in (limits.rcpt_max, delivery.most_recipients) if cap), default=None)
             batch = next_batch(recipients, batch, most=most, most_domains=limits.rcpt_domain_max)
         try:
             transaction = prepare(
@@ -428,9 +433,11 @@ class Pool:
             idle=idle,
             closing=self._state.total - opening - open_now,
             queued=len(self._queue) if self._gone is None else 0,
+            held_back=self._queue.held_back if self._gone is None else 0,
             in_flight=len(self._roster.in_flight()),
             max_connections=self._state.max_connections,
             rates=self._options.rate,
+            disabled=self._roster.disabled,
             relay_is_down=any(lane.is_down for lane in lanes),
             waited=self._waited.copy(),
             took=self._ledger.took.copy(),

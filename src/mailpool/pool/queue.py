@@ -34,7 +34,12 @@ class Queue:
         self._order = itertools.count()
 
     def __len__(self) -> int:
-        return self._waiting + len(self._overflow)
+        return self._waiting
+
+    @property
+    def held_back(self) -> int:
+        """How many wait for their turn to be queued."""
+        return len(self._overflow)
 
     # -- room ------------------------------------------------------------------------------------------------------
 
@@ -42,12 +47,13 @@ class Queue:
     def is_idle(self) -> bool:
         return self._waiting < self._room_below and not self._shut
 
-    async def room(self) -> None:
-        """Return when there is room, or when there never will be."""
+    async def room(self) -> bool:
+        """Wait for room; false when there will never be any."""
         while not self.is_idle and not self._shut:
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._waiters.append(waiter)
             await waiter
+        return not self._shut
 
     def tell_room(self) -> None:
         """Say so if room has appeared since there was none."""

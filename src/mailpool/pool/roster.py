@@ -7,6 +7,7 @@ It never decides: the pool says what to open and what to retire, as ``policy.ass
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -121,6 +122,11 @@ class Roster:
         for key, lane in tuple(self._state.lanes.items()):
             if key != own and not lane.connections and not lane.waiting and lane.blocked_until <= now:
                 del self._state.lanes[key]
+
+    @property
+    def disabled(self) -> frozenset[str]:
+        """Extensions that are not used: those that the user switched off, and those that this relay got wrong."""
+        return self._options.disable
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(tuple(self._slots.values()))
@@ -281,6 +287,11 @@ class Roster:
             wait = full_jitter(lane.unused, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
             lane.refill_at = self._loop.time() + wait
         self._take_finished(connection)
+        if connection.desynchronised and "PIPELINING" not in self._options.disable:
+            # Some servers offer it and cannot do it. Slower is better than wrong.
+            self._options = dataclasses.replace(self._options, disable=self._options.disable | {"PIPELINING"})
+            log.warning("PIPELINING is not used with this relay any more: %s", error)
+            self._notify("extension_disabled", "PIPELINING", error)
         # They go to the front of the queue, and so the last one first.
         for transaction in reversed(abandoned):
             self._desk.ended(transaction, error)

@@ -76,7 +76,7 @@ def absorb(delivery: Delivery, transaction: Transaction) -> None:
             outcome = classify(transaction.reply, transaction.phase).outcome
             delivery.outcomes[index] = RecipientResult(address, outcome, transaction.phase, transaction.reply)
     if some_taken and any(too_many_recipients(reply) for reply in refused.values()):
-        delivery.most_recipients = taken
+        delivery.most_recipients = taken  # never more than before: the batch was not larger
     _settle_batch(delivery)
 
 

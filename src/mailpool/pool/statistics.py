@@ -91,7 +91,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolStats:
-    """A snapshot. ``connections`` = opening + busy + idle + closing, never above ``max_connections``."""
+    """A snapshot. ``connections`` = opening + busy + idle + closing, never above ``max_connections``.
+
+    ``queued`` messages wait for a connection, a token or a back-off, never more than ``max_queue``; ``held_back`` ones wait
+    for their turn to be queued; those ``in_flight`` are on the wire. The rest counts what was, since the beginning.
+    """
 
     connections: int
     opening: int
@@ -99,6 +103,7 @@ class PoolStats:
     idle: int
     closing: int
     queued: int
+    held_back: int
     in_flight: int
     sent: int
     failed: int
@@ -113,6 +118,7 @@ class PoolStats:
     bytes_received: int
     max_connections: int
     rates: tuple[Rate, ...]
+    disabled: frozenset[str]
     relay_is_down: bool
     waited: Histogram
     took: Histogram
