@@ -1,14 +1,51 @@
-"""What all tests share: a plain client that keeps no rules, and a certificate authority."""
+"""What all tests share: a plain client that keeps no rules, a certificate authority, and no silent skips in CI."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+import fnmatch
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from mailpool.testing import Authority, MemoryNetwork, RawServer, ScriptedServer
+
+ALLOWED_SKIPS = Path(__file__).with_name("allowed-skips.txt")
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def judge_skip(report: Report) -> Report:
+    """In CI a skip is a failure unless ``allowed-skips.txt`` lists it: what is not run proves nothing."""
+    expected_to_fail = hasattr(report, "wasxfail")
+    if not report.skipped or expected_to_fail or os.environ.get("CI") != "true" or may_skip(report.nodeid):
+        return report
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    report.outcome = "failed"
+    report.longrepr = (
+        f"{report.nodeid}: {reason}\nA skip in CI has to be listed in tests/{ALLOWED_SKIPS.name}."
+    )
+    return report
+
+
+def may_skip(test: str) -> bool:
+    """Whether a line of the list is, or is a pattern for, this test."""
+    lines = (line.partition("#")[0].strip() for line in ALLOWED_SKIPS.read_text().splitlines())
+    # A test's own name may hold brackets, which patterns take for something else.
+    return any(line and (line == test or fnmatch.fnmatchcase(test, line)) for line in lines)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return judge_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return judge_skip((yield))
 
 
 class Conversation:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .real_server import NotAvailable, cache_folder
+from .real_server import NotAvailable, cache_folder, once
 
 PACKAGES = ("postfix", "libsasl2-modules", "libsasl2-modules-db", "sasl2-bin")
 
@@ -42,6 +42,7 @@ class Unpacked:
         raise NotAvailable(f"Debian's packages hold no program {name}")
 
 
+@once
 def unpacked() -> Unpacked:
     """The packages, fetched if they are not in the cache. ``NotAvailable`` where that is not possible."""
     for tool in ("apt-get", "dpkg"):

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from .real_server import NotAvailable, cache_folder
+from .real_server import NotAvailable, cache_folder, once
 from .reporting import ReportingServer
 
 _VERSION = "^3.13"
@@ -34,6 +34,7 @@ class NodeSmtpServer(ReportingServer):
         self._run([node, script, json.dumps(settings)])
 
 
+@once
 def _installed() -> Path:
     """The folder of modules, filled if it is not in the cache."""
     folder = cache_folder("node")
@@ -63,5 +64,6 @@ def _installed() -> Path:
                 check=False,
             )
             if done.returncode:
-                raise NotAvailable(f"npm could not fetch smtp-server: {done.stderr.strip()[-300:]}")
+                reason = done.stderr.strip().splitlines()[:1]
+                raise NotAvailable(f"npm could not fetch smtp-server: {' '.join(reason)}")
     return modules

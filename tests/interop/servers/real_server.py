@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import abc
+import functools
 import os
 import socket
 import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from mailpool.testing import Authority
+
+T = TypeVar("T")
 
 
 class NotAvailable(Exception):
     """The server cannot be had here; the text says why."""
+
+
+def once(fetch: Callable[[], T]) -> Callable[[], T]:
+    """Try to fetch something once in a test run, and tell the same reason each time if that fails."""
+    results: list[T | NotAvailable] = []
+
+    @functools.wraps(fetch)
+    def remembered() -> T:
+        if not results:
+            try:
+                results.append(fetch())
+            except NotAvailable as reason:
+                results.append(reason)
+        result = results[0]
+        if isinstance(result, NotAvailable):
+            raise result
+        return result
+
+    return remembered
 
 
 class Delivery(NamedTuple):
