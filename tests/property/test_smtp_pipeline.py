@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import pytest
 from hypothesis import settings
@@ -21,9 +22,11 @@ from mailpool.smtp.pipeline import Pipeline
 from mailpool.smtp.replies import ProtocolViolation
 from mailpool.smtp.transaction import Transaction, Verdict
 
-CODES = st.sampled_from([250, 250, 250, 450, 550])
-# A connection that ends at every other step would never come far.
-SELDOM = st.sampled_from([False, False, False, True])
+CODES = st.sampled_from([*[250] * 7, 450, 550])
+MOVES = st.lists(
+    st.tuples(st.sampled_from(["write once", "serve", "deliver", "round trip", "round trip"]), CODES),
+    max_size=10,
+)
 TAILS = [b"", b"\r\n", b"\r\n.", b"\r\n.\r\nMAIL FROM:<evil@x>\r\n", b"\n.\n", b"\r\n.\r"]
 
 
@@ -159,7 +162,7 @@ class PipelineAgainstServer(RuleBasedStateMachine):
             return
         try:
             for _ in range(10_000):
-                self.write_everything()
+                self.write()
                 if self.server.unit is not None:
                     self.server.step(250)
                 elif self.server.outbox:
@@ -178,8 +181,9 @@ class PipelineAgainstServer(RuleBasedStateMachine):
         count=st.sampled_from([1, 1, 1, 2, 3, 6]),
         tail=st.sampled_from(TAILS),
         block=st.sampled_from([0, 1, 4, 50]),
+        moves=MOVES,
     )
-    def begin(self, count: int, tail: bytes, block: int) -> None:
+    def begin(self, count: int, tail: bytes, block: int, moves: list[tuple[str, int]]) -> None:
         name = f"t{len(self.meant)}"
         data = name.encode() + b" is me" + tail
         content: Content = Streamed(data, block) if block else BytesContent(data)
@@ -188,76 +192,55 @@ class PipelineAgainstServer(RuleBasedStateMachine):
         self.meant[name] = Meant()
         self.open[name] = t
         self.pipeline.begin(t)
+        self.play(moves)
 
-    @precondition(lambda self: self.pipeline.is_idle)
-    @rule(seldom=SELDOM)
-    def probe(self, seldom: bool) -> None:
-        if seldom:
-            self.pipeline.probe()
-
-    @rule()
-    def write_once(self) -> None:
-        self.server.inbox += self.pipeline.data_to_send()
-
-    @rule()
-    def write_everything(self) -> None:
+    def write(self) -> None:
         for data in iter(self.pipeline.data_to_send, b""):
             self.server.inbox += data
 
-    # -- the server ------------------------------------------------------------------------------------------------
+    # -- what goes on between them ---------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.server.unit is not None)
-    @rule(code=CODES)
-    def serve(self, code: int) -> None:
-        self.server.step(code)
+    @precondition(lambda self: not self.pipeline.is_idle)
+    @rule(moves=MOVES)
+    def go_on(self, moves: list[tuple[str, int]]) -> None:
+        self.play(moves)
 
-    @precondition(lambda self: self.server.unit is not None)
-    @rule(codes=st.lists(CODES, min_size=2, max_size=12))
-    def serve_some(self, codes: list[int]) -> None:
-        for code in codes:
-            if self.server.unit is not None:
+    def play(self, moves: list[tuple[str, int]]) -> None:
+        codes = cycle([code for _, code in moves])
+        for what, code in moves:
+            if what == "write once":
+                self.server.inbox += self.pipeline.data_to_send()
+            elif what == "serve" and self.server.unit is not None:
                 self.server.step(code)
+            elif what == "deliver" and self.server.outbox:
+                self.deliver()
+            elif what == "round trip":
+                self.write()
+                while self.server.unit is not None:
+                    self.server.step(next(codes))
+                while self.server.outbox:
+                    self.deliver()
+                self.write()
 
-    @precondition(lambda self: self.server.outbox)
-    @rule()
     def deliver(self) -> None:
         self.pipeline.receive(self.server.outbox.pop(0))
         self.collect()
 
-    @precondition(lambda self: self.server.outbox)
-    @rule()
-    def deliver_everything(self) -> None:
-        while self.server.outbox:
-            self.deliver()
-
-    @rule(codes=st.lists(CODES, min_size=1, max_size=12))
-    def round_trip(self, codes: list[int]) -> None:
-        """What most of the time happens."""
-        self.write_everything()
-        self.serve_some(codes)
-        self.deliver_everything()
-
     # -- ends ------------------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.meant)
-    @rule(seldom=SELDOM)
-    def close_silently(self, seldom: bool) -> None:
-        """Everything that was written may have been read and accepted; the replies are lost."""
-        if not seldom:
+    @precondition(lambda self: self.open)
+    @rule(how=st.sampled_from(["not now", "silently", "with 421"]))
+    def close(self, how: str) -> None:
+        if how == "not now":
             return
-        while self.server.unit is not None:
-            self.server.step(250)
+        if how == "with 421":
+            # In place of the reply to what it has not read yet. What it said before arrives before.
+            while self.server.outbox:
+                self.deliver()
+            self.lose(Reply.of("421 closing"))
+            return
+        # The replies are lost; what was written is read and accepted all the same.
         self.lose(None)
-
-    @precondition(lambda self: self.meant)
-    @rule(seldom=SELDOM)
-    def close_with_421(self, seldom: bool) -> None:
-        """In place of the reply to what it has not read yet. What it said before arrives before."""
-        if not seldom:
-            return
-        while self.server.outbox:
-            self.deliver()
-        self.lose(Reply.of("421 closing"))
 
     @precondition(lambda self: self.pipeline.awaited is Phase.CONTENT and self.server.in_data)
     @rule()
@@ -272,19 +255,25 @@ class PipelineAgainstServer(RuleBasedStateMachine):
         assert (t.verdict, t.reply, t.end_written) == (Verdict.REFUSED, reply, False)
         self.lose(None)
 
-    @precondition(lambda self: self.pipeline.is_idle)
-    @rule(code=st.sampled_from([250, 354, 550]), seldom=SELDOM)
-    def speak_out_of_turn(self, code: int, seldom: bool) -> None:
-        if not seldom:
-            return
-        with pytest.raises(ProtocolViolation):
-            self.pipeline.receive(Reply.of(str(code)))
-        self.lose(None)
+    @precondition(lambda self: self.pipeline.is_idle and self.meant)
+    @rule(
+        what=st.sampled_from(["probe", "speak", "speak", "nothing", "nothing"]),
+        code=st.sampled_from([250, 354, 550]),
+    )
+    def idle(self, what: str, code: int) -> None:
+        if what == "probe":
+            self.pipeline.probe()
+        elif what == "speak":
+            with pytest.raises(ProtocolViolation):
+                self.pipeline.receive(Reply.of(str(code)))
+            self.lose(None)
 
     # -- what must hold --------------------------------------------------------------------------------------------
 
     def lose(self, closing: Reply | None) -> None:
         lost = self.pipeline.abandon(closing)
+        while closing is None and self.server.unit is not None:
+            self.server.step(250)
         assert {t.token for t in lost} == set(self.open), "some have no outcome, or two"
         assert [int(t.token[1:]) for t in lost] == sorted(int(t.token[1:]) for t in lost)
         for t in lost:
@@ -340,7 +329,7 @@ class PipelineAgainstServer(RuleBasedStateMachine):
                 assert not self.open
 
 
-PipelineAgainstServer.TestCase.settings = settings(max_examples=250, stateful_step_count=50, deadline=None)
+PipelineAgainstServer.TestCase.settings = settings(max_examples=200, stateful_step_count=15, deadline=None)
 
 
 @pytest.mark.rule("P-02")
