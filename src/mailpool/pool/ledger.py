@@ -22,7 +22,7 @@ class Ledger:
         self._counts = counts
         self._on_detached = on_detached
         self._waiters: list[asyncio.Future[None]] = []
-        self.open: set[Delivery] = set()
+        self.open: dict[Delivery, None] = {}  # in the order in which they were sent
         self.took = Histogram()
 
     def settle(self, delivery: Delivery, outcome: SendResult | BaseException) -> None:
@@ -30,7 +30,7 @@ class Ledger:
         if delivery.settled:
             return
         delivery.settled = True
-        self.open.discard(delivery)
+        self.open.pop(delivery, None)
         if delivery.deadline is not None:
             delivery.deadline.cancel()
         if delivery.first_begun_at is not None:

@@ -128,7 +128,7 @@ class Pool:
             self._ledger.settle(delivery, self._told(lane.last_error, delivery, wait))
             return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
-        self._ledger.open.add(delivery)
+        self._ledger.open[delivery] = None
         delivery.future.on_cancel = lambda: self._cancelled(delivery)
         if deadline is None:
             deadline = self._options.deadline
@@ -396,7 +396,7 @@ class Pool:
         self._queue.shut()
         if self._timer is not None:
             self._timer.cancel()
-        unsettled = sorted(self._ledger.open, key=lambda delivery: delivery.queued_at)
+        unsettled = list(self._ledger.open)
         in_flight = {transaction.token for transaction in self._roster.in_flight()}
         self._gone = self._roster.shut()
         for delivery in unsettled:

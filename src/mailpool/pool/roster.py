@@ -243,7 +243,8 @@ class Roster:
             self._mark_leaving(slot)
         else:
             self._forget(slot)
-        if error is None or self._shut is not None:
+        # One that waited at the gate only heard what another connection was told.
+        if error is None or error is lane.gate.refused or self._shut is not None:
             return
         now = self._loop.time()
         lane.failures += 1
