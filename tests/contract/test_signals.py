@@ -70,11 +70,27 @@ def stuck_lookup(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-@pytest.fixture
-def black_hole() -> Iterator[socket.socket]:
+class BlackHole:
     """It takes connections and never says a word."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.url = f"smtp://127.0.0.1:{listener.getsockname()[1]}"
+        self.taken: list[socket.socket] = []
+
+    async def swallow(self) -> None:
+        """Wait for a connection."""
+        self.taken.append((await asyncio.to_thread(self._listener.accept))[0])
+
+
+@pytest.fixture
+def black_hole() -> Iterator[BlackHole]:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        yield listener
+        listener.settimeout(30)
+        hole = BlackHole(listener)
+        yield hole
+        for taken in hole.taken:
+            taken.close()
 
 
 class Program:
@@ -181,11 +197,11 @@ async def test_send_while_no_answer_comes(number: signal.Signals, table: Path, t
 
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_send_into_a_black_hole(
-    number: signal.Signals, table: Path, tmp_path: Path, black_hole: socket.socket
+    number: signal.Signals, table: Path, tmp_path: Path, black_hole: BlackHole
 ) -> None:
     report = tmp_path / "report.csv"
-    program = await Program.start(*send(f"smtp://127.0.0.1:{black_hole.getsockname()[1]}", table, report))
-    await asyncio.to_thread(black_hole.accept)
+    program = await Program.start(*send(black_hole.url, table, report))
+    await black_hole.swallow()
     ended = await program.end(number, report=report)
     check_account(ended)
     assert ended.status == 128 + number
@@ -209,13 +225,10 @@ async def test_send_with_a_stuck_name_lookup(
     assert ended.fates == {"not sent": COUNT}
 
 
-async def test_the_second_signal_ends_it_at_once(
-    table: Path, tmp_path: Path, black_hole: socket.socket
-) -> None:
+async def test_the_second_signal_ends_it_at_once(table: Path, tmp_path: Path, black_hole: BlackHole) -> None:
     report = tmp_path / "report.csv"
-    url = f"smtp://127.0.0.1:{black_hole.getsockname()[1]}"
-    program = await Program.start(*send(url, table, report, grace=600.0))
-    await asyncio.to_thread(black_hole.accept)
+    program = await Program.start(*send(black_hole.url, table, report, grace=600.0))
+    await black_hole.swallow()
     ended = await program.end(signal.SIGINT, signal.SIGINT, report=report)
     check_account(ended)
     assert ended.status == 130
@@ -240,10 +253,9 @@ async def test_the_example_in_mid_batch(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-async def test_the_example_into_a_black_hole(number: signal.Signals, black_hole: socket.socket) -> None:
-    url = f"smtp://127.0.0.1:{black_hole.getsockname()[1]}"
-    program = await Program.start(str(EXAMPLE), url, str(COUNT), str(GRACE))
-    await asyncio.to_thread(black_hole.accept)
+async def test_the_example_into_a_black_hole(number: signal.Signals, black_hole: BlackHole) -> None:
+    program = await Program.start(str(EXAMPLE), black_hole.url, str(COUNT), str(GRACE))
+    await black_hole.swallow()
     ended = await program.end(number)
     assert ended.seconds < GRACE + SLACK
     assert (ended.status, account_of_example(ended.out)["not sent"], ended.err) == (1, COUNT, "")

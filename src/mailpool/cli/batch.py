@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from mailpool import SendOutcome, Transporter
+from mailpool import PoolClosed, SendOutcome, Transporter
 
 from .letters import Letter
 from .stop import Stop
@@ -70,8 +71,10 @@ class Batch:
                 self._account(Line.not_sent(letter, f"stopped by {self._stop.signal_name}"))
 
     async def _consume(self, source: Iterator[Letter]) -> None:
-        async for outcome in self._transporter.send_many(self._until_stopped(source)):
-            self._settle(outcome)
+        # Closed while it waited for room: there is no more to come, and what was taken has its outcome by then.
+        with contextlib.suppress(PoolClosed):
+            async for outcome in self._transporter.send_many(self._until_stopped(source)):
+                self._settle(outcome)
 
     def _until_stopped(self, source: Iterator[Letter]) -> Iterator[Letter]:
         # Asked before each: a letter taken from the source is one that is begun.
