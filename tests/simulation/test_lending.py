@@ -63,6 +63,21 @@ def test_p01_no_connection_without_need(play: Any) -> None:
 
 
 @pytest.mark.rule("P-01")
+def test_p01_below_the_cap_nobody_waits_behind_a_slow_answer(play: Any) -> None:
+    server = ScriptedServer(faults=[Fault(at="END", connection=0, do=stall(100))])
+
+    async def story(relay: Any) -> None:
+        slow = asyncio.ensure_future(relay.send("slow"))
+        await asyncio.sleep(1)
+        ends = await relay.ends(*relay.burst(2))
+        assert all(end.attempts == 1 for end in ends)
+        assert relay.now < 5
+        assert (await slow).attempts == 1
+
+    play(story, server, latency=0.01, max_connections=3)
+
+
+@pytest.mark.rule("P-01")
 def test_p01_connections_that_fail_to_open_do_not_raise_the_bound(play: Any) -> None:
     faults = [Fault(at="GREETING", do=stall(5), nth=2, times=3), Fault(at="EHLO", do=close(), nth=3, times=4)]
 
