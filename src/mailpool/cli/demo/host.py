@@ -81,6 +81,8 @@ async def running(settings: Settings) -> AsyncIterator[ServerProcess]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=_LONGEST_LINE,
+        # Ctrl-C goes to all programs of the terminal's group. This one ends with its input, after it was asked.
+        start_new_session=True,
     )
     try:
         server = ServerProcess(process, (settings.user, settings.password))

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import signal
 import ssl
 import sys
 import warnings
@@ -199,15 +198,16 @@ def _say(message: dict[str, Any]) -> None:
 async def _main() -> None:
     lines = asyncio.StreamReader(limit=1 << 20)
     loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    settings = Settings(**json.loads(await lines.readline()))
-    await serve(settings, *make_certificate(HOST), lines)
+    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    try:
+        settings = Settings(**json.loads(await lines.readline()))
+        await serve(settings, *make_certificate(HOST), lines)
+    finally:
+        pipe.close()
 
 
 def main() -> None:
     """Run in this process."""
-    # Ctrl-C goes to the whole group of the terminal. The parent decides, and says so by the end of our input.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # It has much to say about connections that end, which here is the point.
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)
     with contextlib.suppress(BrokenPipeError):
