@@ -10,6 +10,8 @@ import pytest
 from mailpool import DeliveryUncertain, SendError, SendResult
 from mailpool.testing import (
     Fault,
+    RawServer,
+    RawStream,
     ScriptedServer,
     close,
     drip,
@@ -259,3 +261,41 @@ def test_p07_a_break_in_the_midst_of_content_is_requeued_unmarked(play: Any, aft
     play(story, server, latency=0.01, max_duplicates=0)
     assert len(server.messages) == 1
     assert len(server.connections) == 2
+
+
+@pytest.mark.rule("P-06")
+@pytest.mark.parametrize("at", ["GREETING", "EHLO", "MAIL", "RCPT", "DATA", "CONTENT", "END"])
+def test_p06_a_half_closed_connection_is_a_closed_one(play: Any, at: str) -> None:
+    """The server sends FIN, keeps its side open, and reads nothing more: as a process that hangs while it ends."""
+    opened: list[RawStream] = []
+
+    async def half(stream: RawStream) -> None:
+        opened.append(stream)
+        for place, mark, answer in (
+            ("GREETING", b"", b"220 x\r\n"),
+            ("EHLO", b"\r\n", b"250 x\r\n"),
+            ("MAIL", b"\r\n", b"250 ok\r\n"),
+            ("RCPT", b"\r\n", b"250 ok\r\n"),
+            ("DATA", b"\r\n", b"354 go on\r\n"),
+            ("CONTENT", b"word\r\n", b""),
+            ("END", b"\r\n.\r\n", b"250 ok\r\n"),
+        ):
+            if mark:
+                await stream.read_until(mark)
+            if place == at and len(opened) == 1:
+                stream.transport.pause_reading()
+                stream.transport.write_eof()
+                await asyncio.sleep(1_000)
+                return
+            stream.send(answer)
+        await stream.read_to_end()
+
+    async def story(relay: Any) -> None:
+        result = await relay.send(0, text="word\n" * 100_000)
+        assert result.maybe_duplicate == (at == "END")
+        assert relay.now < 20
+        await server.stop()
+
+    server = RawServer(half)
+    play(story, server, latency=0.01)
+    assert len(opened) == 2

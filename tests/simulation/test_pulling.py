@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -192,17 +193,25 @@ def test_p21_nothing_to_send_ends_at_once(play: Any) -> None:
 
 
 @pytest.mark.rule("P-21")
-def test_p21_closing_in_the_midst_ends_every_item_with_an_outcome(play: Any) -> None:
+@pytest.mark.parametrize("way", ["close", "drain"])
+def test_p21_closing_in_the_midst_ends_what_was_taken_and_leaves_the_rest(play: Any, way: str) -> None:
     async def story(relay: Any) -> None:
+        source = Counting(relay, 300)
         outcomes = []
-        closing = None
-        async for outcome in relay.transporter.send_many(relay.mail(n) for n in range(300)):
-            outcomes.append(outcome)
-            if len(outcomes) == 50:
-                closing = asyncio.ensure_future(relay.transporter.close())
+        sending = relay.transporter.send_many(iter(source))
+        for _ in range(50):
+            outcomes.append(await anext(sending))  # noqa: PERF401
+        closing = asyncio.ensure_future(getattr(relay.transporter, way)())
+        # There will never be room again: nobody pulls, and the loop that waits for more is told why.
+        with contextlib.suppress(PoolClosed):
+            while True:
+                outcomes.append(await anext(sending))
+        with pytest.raises(StopAsyncIteration):
+            await anext(sending)
         await closing
-        assert len(outcomes) == 300
-        assert {type(outcome.error) for outcome in outcomes} == {type(None), PoolClosed}
+        assert len(outcomes) == source.pulled < 80
+        assert {type(outcome.error) for outcome in outcomes} <= {type(None), PoolClosed}
+        assert way == "close" or all(outcome.ok for outcome in outcomes)
 
     play(story, latency=0.01, max_connections=2)
 
