@@ -266,7 +266,7 @@ def test_in_the_end_every_message_has_gone(state: State, dice: Any) -> None:
     """With a relay that answers everything, sooner or later."""
     books = Books(state)
     opened = 0
-    for _ in range(40 * books.size + 200):
+    for _ in range(10 * books.size + 100):
         until = books.settle()
         if not any(lane.waiting for lane in state.lanes.values()):
             break
