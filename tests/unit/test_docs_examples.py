@@ -82,7 +82,11 @@ class Relay:
         tls = authority.server_context("*.example.org")
         options: dict[str, Any] = {
             "tls": tls,
-            "auth": {"me@example.org": "secret", "news@example.org": "secret", "token@example.org": "a-token"},
+            "auth": {
+                "me@example.org": "secret",
+                "news@example.org": "secret",
+                "token@example.org": "a-token",
+            },
             "mechanisms": ["PLAIN", "LOGIN", "XOAUTH2"],
             "auth_required": False,
         }
