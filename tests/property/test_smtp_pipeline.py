@@ -327,6 +327,13 @@ class PipelineAgainstServer(RuleBasedStateMachine):
             if self.pipeline.is_idle:
                 assert self.pipeline.can_begin
                 assert not self.open
+            if not self.pipelining:
+                # One command at a time, and the content is not followed by anything.
+                if self.server.in_data:
+                    assert not self.server.outbox or not self.server.inbox
+                    assert self.server.unit in (None, bytes(self.server.inbox))
+                else:
+                    assert self.server.inbox.count(b"\r\n") + len(self.server.outbox) <= 1
 
 
 PipelineAgainstServer.TestCase.settings = settings(max_examples=200, stateful_step_count=15, deadline=None)

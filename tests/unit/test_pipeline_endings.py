@@ -102,6 +102,7 @@ class TestLostWithTwo:
         assert not first.end_written
         assert pipeline.abandon() == [first, second]
         assert [t.verdict for t in (first, second)] == [UNSENT, UNSENT]
+        assert list(writes(pipeline)) == []
 
     def test_after_the_first_was_answered(self) -> None:
         pipeline, first, second = self.ready()

@@ -88,6 +88,12 @@ class TestAbsorb:
                 ended(REFUSED, END, Reply.of("554 5.7.1 spam"), {0: LATER}),
                 "a deferred, b rejected, c rejected",
             ),
+            # A message that was refused is not tried again with those for whom there was no room.
+            (
+                ended(REFUSED, END, Reply.of("554 5.7.1 spam"), {2: FULL}),
+                "a rejected, b rejected, c deferred",
+            ),
+            (ended(REFUSED, Phase.DATA, LATER, {0: FULL_TOO}), "a deferred, b deferred, c deferred"),
             (ended(UNSENT, Phase.MAIL), ""),
             (ended(UNSENT, Phase.DATA, CLOSING, {1: NO}), "b rejected"),
             (ended(UNCERTAIN, END, None, {2: LATER}), "c deferred"),
@@ -267,6 +273,32 @@ class TestResult:
         assert (told.attempts, told.maybe_duplicate) == (2, True)
         assert (told.waited, told.took) == (3.0, 4.5)
         assert (told.reply, told.response) == (OK, "250 2.0.0 queued")
+
+    @pytest.mark.rule("P-12")
+    @pytest.mark.rule("P-15")
+    def test_one_of_several_transactions_is_enough(self) -> None:
+        """The first recipient was refused, and the transaction of the last ones too; the one between went through."""
+        made = delivery(4, batch=[0])
+        absorb(made, ended(REFUSED, Phase.RCPT, None, {0: NO}, count=1))
+        made.batch = [1, 2]
+        absorb(made, ended(ACCEPTED, reply=OK, count=2))
+        made.batch = [3]
+        absorb(made, ended(REFUSED, Phase.MAIL, LATER, count=1))
+        told = result(made, 101.0)
+        assert isinstance(told, SendResult)
+        assert told.accepted == PEOPLE[1:3]
+        assert told.rejected == (PEOPLE[0], PEOPLE[3])
+        assert told.reply == OK
+
+    def test_the_reply_is_that_of_the_last_transaction_that_was_accepted(self) -> None:
+        made = delivery(2, batch=[0])
+        absorb(made, ended(ACCEPTED, reply=OK, count=1))
+        made.batch = [1]
+        last = Reply.of("250 2.0.0 queued too")
+        absorb(made, ended(ACCEPTED, reply=last, count=1))
+        told = result(made, 101.0)
+        assert isinstance(told, SendResult)
+        assert told.reply == last
 
     def test_a_clock_that_begins_with_the_message(self) -> None:
         made = delivery(queued_at=0.0, first_begun_at=0.0)
