@@ -7,6 +7,8 @@ trying later may help, and whether the message may have been delivered all the s
 
 from __future__ import annotations
 
+from typing import Any
+
 from .results import Outcome, Phase, RecipientResult, Reply
 
 
@@ -76,6 +78,10 @@ class SendError(MailpoolError):
         self.message_id = message_id
         self.attempts = attempts
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with the message alone, and errors do travel: between processes, in task queues.
+        return _revived, (type(self), self.args, self.__dict__)
+
     @property
     def accepted(self) -> tuple[str, ...]:
         """Recipients for whom an earlier part of the same message was accepted."""
@@ -94,15 +100,20 @@ class SendError(MailpoolError):
         may_have_been_delivered: bool = False,
     ) -> SendError:
         """A copy that belongs to one message: an error of a connection may end many."""
-        copy = type(self).__new__(type(self))
-        copy.args = self.args
-        copy.__dict__.update(self.__dict__)
+        copy = _revived(type(self), self.args, self.__dict__)
         copy.message_id = message_id
         copy.attempts = attempts
         copy.recipients = recipients
         copy.may_have_been_delivered = self.may_have_been_delivered or may_have_been_delivered
         copy.__cause__ = self.__cause__
         return copy
+
+
+def _revived(kind: type[SendError], args: tuple[Any, ...], state: dict[str, Any]) -> SendError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class Rejected(SendError):

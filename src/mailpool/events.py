@@ -22,6 +22,8 @@ EVENTS: dict[str, str] = {
     "error": "(error) a message given to send_soon failed",
     "detached": "(message_id, outcome) a message whose caller had gone has its outcome",
     "requeued": "(message_id, times) a message goes back into the queue",
+    "throttled": "(error) the server asks for less: too fast, too many connections, or a quota is used up",
+    "token": "(user) a provider of access tokens gave one for a login",
     "connection_opened": "(connection) a connection is ready",
     "connection_failed": "(error) an attempt to connect failed",
     "connection_lost": "(error) a connection broke",
@@ -39,7 +41,7 @@ class Events:
 
     def __init__(self) -> None:
         self._handlers: dict[str, list[_Listener]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
 
     def add(self, event: str, handler: Handler) -> None:
         if event not in EVENTS:
@@ -80,12 +82,12 @@ class _Listener:
 
     __slots__ = ("_melts", "_scheduled", "_task", "_tasks", "_waiting", "handler")
 
-    def __init__(self, handler: Handler, tasks: set[asyncio.Task[None]], *, melts: bool) -> None:
+    def __init__(self, handler: Handler, tasks: set[asyncio.Future[Any]], *, melts: bool) -> None:
         self.handler = handler
         self._melts = melts
         self._waiting: list[tuple[Any, ...]] = []
         self._scheduled = False
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Future[Any] | None = None
         self._tasks = tasks
 
     def call(self, details: tuple[Any, ...]) -> None:
@@ -108,20 +110,18 @@ class _Listener:
             log.exception("an event handler raised")
         else:
             if inspect.isawaitable(returned):
-                self._task = asyncio.ensure_future(self._wait_for(returned))
+                self._task = asyncio.ensure_future(returned)
                 self._tasks.add(self._task)
                 self._task.add_done_callback(self._done)
                 return
         self._next()
 
-    async def _wait_for(self, awaitable: Any) -> None:
-        try:
-            await awaitable
-        except Exception:
-            log.exception("an event handler raised")
-
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
         self._task = None
-        if not task.cancelled():
-            self._next()
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            log.error("an event handler raised", exc_info=error)
+        self._next()

@@ -240,14 +240,15 @@ class Transporter:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
-    async def drain(self, timeout: float | None = None) -> list[Sealed]:
+    async def drain(self, timeout: float | None = None, *, close_timeout: float = 10.0) -> list[Sealed]:
         """Take nothing new, send what is queued, then close (P-30).
 
-        :param timeout: seconds for what is queued; what is on the wire then gets what ``close`` gives it
+        :param timeout: seconds for what is queued; None: as long as it takes
+        :param close_timeout: seconds more for what is on the wire when that time is up, as in `close`
         :returns: the messages that were not sent; `send_mail` of another transporter takes them as they are
         """
         self._closed = True
-        return await self._end("drain", timeout)
+        return await self._end(lambda transport: transport.drain(timeout, close_timeout=close_timeout))
 
     async def close(self, timeout: float = 10.0) -> list[Sealed]:
         """Close all connections and clear the queue; every waiting message ends with `PoolClosed` (P-29).
@@ -256,17 +257,16 @@ class Transporter:
         :returns: the messages that were not sent
         """
         self._closed = True
-        return await self._end("close", timeout)
+        return await self._end(lambda transport: transport.close(timeout))
 
-    async def _end(self, how: str, timeout: float | None) -> list[Sealed]:
+    async def _end(self, end: Callable[[Transport], Awaitable[list[Sealed]]]) -> list[Sealed]:
         if self._transport is None:
             return []
         transport = self._bound(closed_too=True)
         try:
-            unsent: list[Sealed] = await getattr(transport, how)(timeout)
+            return await end(transport)
         finally:
             await self._events.finish()
-        return unsent
 
     async def __aenter__(self) -> Transporter:
         self._bound()

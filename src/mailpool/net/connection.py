@@ -381,13 +381,15 @@ class Connection(asyncio.BufferedProtocol):
             self.flush()
 
     def eof_received(self) -> bool:
-        return False  # close our side too
+        # Waiting for what is still to be written would be waiting for one who does not read any more.
+        if not self._leaving:
+            self._over(self._broken(self._phase(), None))
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = True
         if not self._leaving and self._error is None:
-            phase = (self.pipeline.awaited if self.pipeline is not None else None) or Phase.QUEUE
-            self._over(self._broken(phase, exc))
+            self._over(self._broken(self._phase(), exc))
         self._stop_timer()
         self._owner.closed(self)
 
@@ -446,10 +448,13 @@ class Connection(asyncio.BufferedProtocol):
         """What asyncio knows of the transport: ``"peername"``, ``"ssl_object"``, ``"peercert"`` …"""
         return None if self._transport is None else self._transport.get_extra_info(name)
 
+    def _phase(self) -> Phase:
+        """What is waited for; in the handshake the one who waits knows better."""
+        return (self.pipeline.awaited if self.pipeline is not None else None) or Phase.QUEUE
+
     def _said_goodbye(self, reply: Reply) -> ConnectionFailed:
-        phase = (self.pipeline.awaited if self.pipeline is not None else None) or Phase.QUEUE
         return ConnectionFailed(
-            f"the server closed the connection: {reply}", phase=phase, reply=reply, temporary=True
+            f"the server closed the connection: {reply}", phase=self._phase(), reply=reply, temporary=True
         )
 
     def _violated(self, what: str, phase: Phase) -> ProtocolError:

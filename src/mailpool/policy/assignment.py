@@ -21,6 +21,9 @@ from .rate import Limiter
 
 # Attempts to connect go one at a time once so many in a row have failed: the relay counts as down (P-19).
 DOWN_AFTER = 3
+# A connection serves so many messages of its own key, if there are, before it may have to make room for another key:
+# with more keys than connections there would otherwise be a login for each message.
+QUANTUM = 20
 # A replacement is begun when a connection has so few messages left: about what a handshake takes, counted in messages
 # of one round trip each (P-08).
 AHEAD = 6
@@ -52,6 +55,7 @@ class Slot:
     can_begin: bool = False
     idle_since: float | None = None
     checked: bool = False  # a NOOP has been answered since it was last used
+    begun: int = 0  # messages so far
     alone: bool = False  # carries a message that travels alone
     remaining: float = math.inf  # messages that it may still begin
     retire_at: float = math.inf
@@ -232,14 +236,13 @@ def _starved(state: State, now: float) -> Lane | None:
 
 def _victim(state: State, starved: Lane) -> Slot | None:
     """Who makes room: the longest idle, else a busy one of the key that has the most, which goes once it is idle."""
-    idle = (next(iter(lane.idle)) for lane in state.lanes.values() if lane is not starved and lane.idle)
+    others = [lane for lane in state.lanes.values() if lane is not starved]
+    idle = (slot for lane in others for slot in lane.idle if not lane.due or slot.begun >= QUANTUM)
     slot = min(idle, key=lambda s: s.idle_since or 0.0, default=None)
     if slot is not None:
         return slot
-    lane = max(
-        (lane for lane in state.lanes.values() if lane is not starved), key=lambda lane: len(lane.slots)
-    )
-    return next(iter(lane.slots), None)
+    lane = max(others, key=lambda lane: len(lane.slots))
+    return next((slot for slot in lane.slots if slot.begun >= QUANTUM), None)
 
 
 def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[Action | None, float]:
@@ -267,21 +270,28 @@ def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[
         slot = next(reversed(lane.idle))
         if slot.retire_at <= now:
             return Close(slot, "its age"), wake
-        if (
-            state.check_after is not None
-            and not slot.checked
-            and now - (slot.idle_since or now) >= state.check_after
-        ):
+        if state.check_after is not None and _is_unchecked(slot, now, state.check_after):
             return Probe(slot), wake
         return Assign(slot, message, alone), wake
-    if lane.hungry and not alone:
+    # Below the cap, or while enough are being opened, nobody waits behind a message that is not yet answered (P-01).
+    covered = lane.due <= lane.opening + len(lane.probing)
+    if lane.hungry and not alone and not covered and not (starved is None and _may_open(state, lane, now)):
         slot = next(iter(lane.hungry))
         if slot.retire_at <= now:
             return Close(slot, "its age"), wake
         return Assign(slot, message, False), wake
-    if lane.due > lane.opening + len(lane.probing) and starved is None:
+    if not covered and starved is None:
         return _open(state, lane, now, wake)
     return None, wake
+
+
+def _may_open(state: State, lane: Lane, now: float) -> bool:
+    """Whether another connection can be had now."""
+    return (
+        state.total < state.max_connections
+        and lane.failures < DOWN_AFTER
+        and max(lane.retry_at, lane.blocked_until) <= now
+    )
 
 
 def _is_unchecked(slot: Slot, now: float, check_after: float) -> bool:

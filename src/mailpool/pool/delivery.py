@@ -41,6 +41,7 @@ class Delivery:
         "envelope",
         "first_begun_at",
         "future",
+        "given_up",
         "gone",
         "lane",
         "maybe_duplicate",
@@ -87,7 +88,8 @@ class Delivery:
         self.reused = False  # the connection under way had been used or idle before
         self.gone = False  # left the queue from the middle
         self.settled = False
-        self.detached = False  # nobody waits for it any more
+        self.given_up = False  # nobody waits for it any more
+        self.detached = False  # and yet its transaction goes on
         self.queued_at = now
         self.waiting_since = now
         self.not_before = 0.0

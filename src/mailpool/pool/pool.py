@@ -14,7 +14,15 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-from ..errors import ConnectionFailed, DeadlineExceeded, PoolClosed, QuotaExceeded, SendError, UsageError
+from ..errors import (
+    ConnectionFailed,
+    DeadlineExceeded,
+    PoolClosed,
+    QuotaExceeded,
+    SendError,
+    Throttled,
+    UsageError,
+)
 from ..message import Sealed
 from ..net.connection import Connection, Connector, connect
 from ..options import Credentials, Options
@@ -84,7 +92,8 @@ class Pool:
         )
         self._running = False
         self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = math.inf  # uvloop's handles do not tell
         self._draining = False
         self._gone: asyncio.Future[None] | None = None  # set when closing; done when no connection is left
         self._default = self._roster.lane(options.auth)
@@ -191,20 +200,22 @@ class Pool:
                         touched.append(slot.connection)
         finally:
             self._running = False
-        for connection in touched:
-            connection.flush()
+            # Whatever happens, what was begun is written: a transaction that is not would never end.
+            for connection in touched:
+                connection.flush()
         self._queue.tell_room()
 
     def _wake_at(self, until: float) -> None:
-        timer = self._timer
-        if until == math.inf or (timer is not None and timer.when() <= until):
+        if until >= self._timer_at:
             return
-        if timer is not None:
-            timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = until
         self._timer = self._loop.call_at(until, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
+        self._timer_at = math.inf
         self.run()
 
     def _assign(self, slot: Slot, alone: bool, now: float) -> bool:
@@ -263,6 +274,8 @@ class Pool:
         if step is Next.SETTLE:
             outcome = result(delivery, now)
             self._ledger.settle(delivery, outcome)
+            if isinstance(outcome, Throttled | QuotaExceeded):
+                self._notify("throttled", outcome)
             if isinstance(outcome, QuotaExceeded):
                 assert isinstance(delivery.lane, PoolLane)
                 self._quota_exceeded(delivery.lane, outcome, now)
@@ -342,9 +355,10 @@ class Pool:
             self._ledger.settle(delivery, asyncio.CancelledError())
             self.schedule()
             return
-        delivery.detached = True
+        delivery.given_up = True
         slot, transaction = found
-        if not transaction.end_written and len(slot.connection.pipeline.in_flight) == 1:
+        delivery.detached = transaction.end_written or len(slot.connection.pipeline.in_flight) > 1
+        if not delivery.detached:
             slot.connection.destroy(
                 ConnectionFailed("the message was given up by its caller", phase=Phase.QUEUE, temporary=True)
             )
@@ -373,17 +387,18 @@ class Pool:
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
-    async def drain(self, timeout: float | None = None) -> list[Sealed]:
+    async def drain(self, timeout: float | None = None, *, close_timeout: float = 10.0) -> list[Sealed]:
         """Take nothing new, send what is queued, then close (P-30). Returns what could not be sent in time.
 
-        :param timeout: seconds for what is queued; what is on the wire then gets what ``close`` gives it
+        :param timeout: seconds for what is queued
+        :param close_timeout: seconds more for what is on the wire then
         """
         self._draining = True
         self._queue.shut()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._ledger.all_settled()
-        return await self.close()
+        return await self.close(close_timeout)
 
     async def close(self, timeout: float = 10.0) -> list[Sealed]:
         """End what waits, let what is in flight finish, close everything (P-29). Returns what was not sent.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ..auth.login import LoginGate, access_token
-from ..errors import AuthenticationFailed, ConnectionFailed, SendError
+from ..errors import AuthenticationFailed, ConnectionFailed, SendError, TimedOut
 from ..net.connection import Connection, Connector
 from ..net.tls import ResumingContext, context_for
 from ..options import Credentials, Options
@@ -103,6 +103,7 @@ class Roster:
         self._ahead = AHEAD if most < 0 else min(AHEAD, most // 4)
         self._slots: dict[Connection, Slot] = {}
         self._opening: set[asyncio.Task[None]] = set()
+        self._suspicions = 0  # connections on which replies did not fit their pipelined commands
         self._shut: asyncio.Future[None] | None = None  # done when the last connection has gone
 
     def lane(self, credentials: Credentials | None) -> PoolLane:
@@ -174,7 +175,10 @@ class Roster:
             assert lane.credentials is not None
             if not again:
                 held = await lane.gate.enter()
-            return await access_token(lane.credentials)
+            token = await access_token(lane.credentials)
+            if callable(lane.credentials.access_token):
+                self._notify("token", lane.credentials.user)
+            return token
 
         try:
             await connection.open(lane.credentials, lane.context, login)
@@ -288,7 +292,10 @@ class Roster:
             wait = full_jitter(lane.unused, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
             lane.refill_at = self._loop.time() + wait
         self._take_finished(connection)
-        if connection.desynchronised and "PIPELINING" not in self._options.disable:
+        # A reply that does not come may be a slow server's; twice is not.
+        self._suspicions += connection.desynchronised
+        certain = self._suspicions > isinstance(error, TimedOut)
+        if connection.desynchronised and certain and "PIPELINING" not in self._options.disable:
             # Some servers offer it and cannot do it. Slower is better than wrong.
             self._options = dataclasses.replace(self._options, disable=self._options.disable | {"PIPELINING"})
             log.warning("PIPELINING is not used with this relay any more: %s", error)
@@ -296,7 +303,9 @@ class Roster:
         # They go to the front of the queue, and so the last one first.
         for transaction in reversed(abandoned):
             self._desk.ended(transaction, error)
-        log.debug("connection lost: %s", error)
+        log.debug(
+            "connection lost: %s", error, extra={"phase": str(error.phase), "connection": repr(connection)}
+        )
         self._notify("connection_lost", error)
         self._desk.schedule()
 
@@ -320,6 +329,7 @@ class Roster:
     def begun(self, slot: Slot, *, alone: bool) -> None:
         """A message has been put on the slot."""
         lane = slot.lane
+        slot.begun += 1
         slot.remaining -= 1
         slot.checked = False
         slot.idle_since = None
@@ -377,7 +387,7 @@ class Roster:
         self._mark_leaving(slot)
         if slot.connection.pipeline.is_idle:
             self._no_longer_open(slot)
-            log.debug("closing a connection: %s", why)
+            log.debug("closing a connection: %s", why, extra={"connection": repr(slot.connection)})
             slot.connection.quit()
 
     def _no_longer_open(self, slot: Slot) -> None:

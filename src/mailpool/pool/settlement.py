@@ -94,7 +94,7 @@ def next_step(delivery: Delivery, transaction: Transaction, options: Options) ->
         return Next.SETTLE
     if transaction.verdict in (Verdict.ACCEPTED, Verdict.REFUSED):
         return Next.CONTINUE
-    if delivery.detached:
+    if delivery.given_up:
         return Next.FAIL
     if transaction.verdict is Verdict.UNCERTAIN:
         allowed = options.on_uncertain == "requeue" and delivery.duplicates < options.max_duplicates
