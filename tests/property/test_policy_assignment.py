@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mailpool.options import Rate
 from mailpool.policy.assignment import (
     DOWN_AFTER,
+    QUANTUM,
     Action,
     Assign,
     Close,
@@ -98,6 +99,7 @@ class Books:
                 lane.idle.pop(slot, None)
                 lane.hungry.pop(slot, None)
                 slot.idle_since, slot.checked, slot.alone = None, False, alone
+                slot.begun += 1
                 if lane.reserved is slot:
                     lane.reserved = None
                 state.turn_over(lane)
@@ -190,7 +192,7 @@ def states(draw: st.DrawFn) -> State:
         lane = state.lanes[key] = Lane(key)
         most_open = 0 if fresh else 3
         for where in draw(st.lists(st.sampled_from(["idle", "hungry", "busy"]), max_size=most_open)):
-            slot = Slot(lane, open=True)
+            slot = Slot(lane, open=True, begun=draw(st.sampled_from([0, 1, QUANTUM])))
             lane.slots[slot] = None
             lane.open += 1
             if state.ageing:
@@ -245,9 +247,10 @@ def test_what_is_left_undone_could_not_be_done(state: State) -> None:
             token = has_token(state, now, lane.alone[0] if alone else lane.line.peek())
             if lane.idle:
                 assert not token, "a message waits beside an idle connection and a token"
-            if lane.hungry and not alone:
+            may_open = state.total < state.max_connections and max(lane.retry_at, lane.blocked_until) <= now
+            if lane.hungry and not alone and not may_open:
                 assert not token, "a message waits beside a connection that could begin it"
-            if state.total < state.max_connections and max(lane.retry_at, lane.blocked_until) <= now:
+            if may_open:
                 down = lane.failures >= DOWN_AFTER and lane.opening
                 coming = lane.due <= lane.opening + len(lane.probing)
                 assert down or coming or not token, "a connection may open and does not"

@@ -70,7 +70,7 @@ def test_all_rates_hold_in_every_window(rates: list[Rate], todo: list[tuple[floa
         weighed = [(moment, n if rate.unit == "recipients" else 1) for moment, n in events]
         own = units if rate.unit == "recipients" else 1
         bounds = [(rate.limit, rate.per)]
-        if rate.burst is not None:
+        if rate.burst is not None and rate.burst < rate.limit:
             bounds.append((rate.burst, rate.per * rate.burst / rate.limit))
         return all(held(weighed, at, per) + min(own, most) <= most for most, per in bounds)
 

@@ -88,13 +88,23 @@ class TestAssign:
         assert isinstance(action, Assign)
         assert action.slot is last
 
-    def test_idle_before_hungry_before_opening(self) -> None:
+    def test_idle_before_opening_before_hungry(self) -> None:
+        """Nobody waits behind a message that is not yet answered while a free connection can be had."""
         message = Message()
         lane = lane_with(message)
         hungry = add(lane, "hungry")
-        assert decide(state_of(lane), NOW) == Assign(hungry, message, False)
+        assert decide(state_of(lane, most=2), NOW) == Open(lane)
+        assert decide(state_of(lane, most=1), NOW) == Assign(hungry, message, False)
         idle = add(lane)
-        assert decide(state_of(lane), NOW) == Assign(idle, message, False)
+        assert decide(state_of(lane, most=3), NOW) == Assign(idle, message, False)
+
+    @pytest.mark.parametrize("why", ["retry_at", "blocked_until", "failures"])
+    def test_hungry_when_none_can_be_had(self, why: str) -> None:
+        message = Message()
+        lane = lane_with(message)
+        hungry = add(lane, "hungry")
+        setattr(lane, why, NOW + 1)
+        assert decide(state_of(lane), NOW) == Assign(hungry, message, False)
 
     def test_never_on_one_that_is_busy(self) -> None:
         lane = lane_with(Message())
@@ -208,7 +218,7 @@ class TestAlone:
         lane = lane_with(harmless, alone=(Message(),))
         lane.reserved = add(lane, "busy")
         hungry = add(lane, "hungry")
-        assert decide(state_of(lane), NOW) == Assign(hungry, harmless, False)
+        assert decide(state_of(lane, most=2), NOW) == Assign(hungry, harmless, False)
 
     def test_it_never_joins_a_connection_that_is_at_work(self) -> None:
         lane = lane_with(alone=(Message(), Message()))
@@ -279,7 +289,7 @@ class TestProbe:
     def test_nor_one_that_is_at_work(self) -> None:
         lane = lane_with(Message())
         add(lane, "hungry")
-        assert isinstance(decide(state_of(lane, check_after=0.0), NOW), Assign)
+        assert isinstance(decide(state_of(lane, most=1, check_after=0.0), NOW), Assign)
 
 
 @pytest.mark.rule("P-10")
@@ -289,7 +299,7 @@ class TestAge:
     def test_past_its_age_a_connection_takes_nothing_more(self, where: str, messages: int) -> None:
         lane = lane_with(*[Message() for _ in range(messages)])
         slot = add(lane, where, retire_at=NOW)
-        action = decide(state_of(lane, ageing=True), NOW)
+        action = decide(state_of(lane, most=1, ageing=True), NOW)
         if where == "hungry" and not messages:
             assert not isinstance(action, Assign)  # it leaves when it is idle
         else:

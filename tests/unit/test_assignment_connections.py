@@ -9,6 +9,7 @@ import pytest
 
 from mailpool.policy.assignment import (
     DOWN_AFTER,
+    QUANTUM,
     Assign,
     Close,
     GiveUp,
@@ -91,10 +92,26 @@ class TestRoomForAnotherKey:
     @pytest.mark.parametrize("where", ["busy", "hungry"])
     def test_a_key_without_any_is_given_a_busy_one_once_it_is_idle(self, where: str) -> None:
         lane, b = lane_with(Message()), lane_with(*[Message() for _ in range(50)], key="b")
-        slots = [add(b, where) for _ in range(3)]
+        slots = [add(b, where, begun=QUANTUM) for _ in range(3)]
         action = decide(state_of(b, lane, most=3), NOW)
         assert isinstance(action, Close)
         assert action.slot in slots
+
+    @pytest.mark.parametrize("where", ["busy", "hungry", "idle"])
+    def test_but_a_connection_is_first_worth_its_handshake(self, where: str) -> None:
+        lane, b = lane_with(Message()), lane_with(*[Message() for _ in range(50)], key="b")
+        slot = add(b, where, begun=QUANTUM - 1)
+        assert not isinstance(decide(state_of(b, lane, most=1), NOW), Close)
+        slot.begun = QUANTUM
+        assert decide(state_of(b, lane, most=1), NOW)[0] is slot
+        assert isinstance(decide(state_of(b, lane, most=1), NOW), Close)
+
+    def test_nor_does_it_stay_for_nothing(self) -> None:
+        lane, b = lane_with(Message()), Lane("b")
+        slot = add(b, begun=0)
+        action = decide(state_of(b, lane, most=1), NOW)
+        assert isinstance(action, Close)
+        assert action.slot is slot
 
     @pytest.mark.parametrize("why", ["retry_at", "blocked_until"])
     @pytest.mark.parametrize("where", ["idle", "hungry", "busy"])
@@ -107,7 +124,7 @@ class TestRoomForAnotherKey:
     @pytest.mark.parametrize(("keys", "most"), [(2, 1), (3, 1), (3, 2), (5, 2)])
     def test_more_keys_than_connections_are_all_served(self, keys: int, most: int) -> None:
         """And each connection is worth its handshake: it carries something before it goes."""
-        lanes = [lane_with(*[Message() for _ in range(20)], key=str(n)) for n in range(keys)]
+        lanes = [lane_with(*[Message() for _ in range(60)], key=str(n)) for n in range(keys)]
         state = state_of(*lanes, most=most)
         closed_unused = handshakes = 0
         carried: dict[Slot, int] = {}
@@ -122,6 +139,7 @@ class TestRoomForAnotherKey:
                 slot = action.slot
                 slot.lane.line.pop()
                 carried[slot] += 1
+                slot.begun += 1
                 slot.lane.idle.pop(slot, None)
                 slot.lane.hungry.pop(slot, None)
                 slot.idle_since = None
@@ -154,7 +172,8 @@ class TestRoomForAnotherKey:
             assert state.total <= most
         assert [len(lane.line) for lane in lanes] == [0] * keys
         assert closed_unused == 0
-        assert handshakes <= 20 * keys
+        # With 60 messages a key: it changes hands after each quantum, and at the end of a key.
+        assert handshakes <= keys * (60 // QUANTUM + 1)
 
 
 @pytest.mark.rule("P-08")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import re
 import subprocess
 import sys
@@ -160,9 +161,39 @@ def test_every_outcome_is_in_the_table_of_what_to_do() -> None:
 # -- everything public -----------------------------------------------------------------------------------------------
 
 
-def test_every_public_name_is_mentioned() -> None:
-    text = "\n".join(path.read_text("utf-8") for path in DOCS.glob("*.md"))
+def test_every_public_name_has_one_row() -> None:
+    assert sorted(names(rows(page("api.md"), "name"))) == sorted(mailpool.__all__)
+
+
+def test_every_public_name_is_described_on_another_page() -> None:
+    text = "\n".join(path.read_text("utf-8") for path in DOCS.glob("*.md") if path.name != "api.md")
     assert [name for name in mailpool.__all__ if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_every_method_of_a_transporter_has_a_row_with_its_arguments() -> None:
+    told = {}
+    for row in rows(page("api.md"), "member of `Transporter`"):
+        for code in CODE.findall(row[0]):
+            name, _, arguments = code.removeprefix("await ").partition("(")
+            told[name] = arguments.removesuffix(")")
+    actual = {
+        name: ", ".join(
+            re.sub(r": .+?(?= = |$)", "", str(argument)).replace(" = ", "=")
+            for argument in list(inspect.signature(method).parameters.values())[1:]
+        )
+        for name, method in vars(mailpool.Transporter).items()
+        if not name.startswith("_") and name != "options"
+    }
+    told.pop("options")
+    shown = {name: arguments.replace("*, ", "") for name, arguments in told.items()}
+    # As a decorator it is called with the event alone, which the page of events tells.
+    assert shown == {**actual, "on": "event, handler"}
+
+
+def test_every_field_of_a_verification_is_told() -> None:
+    told = CODE.findall(next(row for row in rows(page("api.md"), "name") if "Verification" in row[0])[1])
+    existing = [field.name for field in dataclasses.fields(mailpool.Verification)] + ["total"]
+    assert [name for name in told if name != "verify"] == existing
 
 
 @pytest.mark.parametrize("kind", [mailpool.Transporter, mailpool.SendOutcome])
@@ -177,7 +208,7 @@ def test_no_page_names_an_option_or_error_that_does_not_exist() -> None:
     known = set(FIELDS) | set(FIELD_NAMES) | set(ATTACHMENT_KEYS)
     for value in (mailpool.Rate, mailpool.Credentials, mailpool.TLSOptions, mailpool.SendResult):
         known |= {field.name for field in dataclasses.fields(value)}
-    known |= {"timeout", "src"}  # an argument, and HTML
+    known |= {"timeout", "priority", "src"}  # arguments, and HTML
     for path in [ROOT / "README.md", *DOCS.glob("*.md")]:
         if path.name == "testing.md":
             continue

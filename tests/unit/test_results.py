@@ -252,9 +252,9 @@ class TestNextStep:
 
     @pytest.mark.rule("P-27")
     @pytest.mark.parametrize("verdict", [UNSENT, UNCERTAIN])
-    def test_nobody_waits_for_it(self, verdict: Verdict) -> None:
+    def test_it_was_given_up(self, verdict: Verdict) -> None:
         assert (
-            next_step(delivery(detached=True, reused=True), ended(verdict, answered=0), Options())
+            next_step(delivery(given_up=True, reused=True), ended(verdict, answered=0), Options())
             is Next.FAIL
         )
 

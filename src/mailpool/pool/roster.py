@@ -351,7 +351,7 @@ class Roster:
             return
         lane = slot.lane
         pipeline = slot.connection.pipeline
-        if pipeline.is_idle:
+        if pipeline.is_free:
             lane.probing.pop(slot, None)
             lane.hungry.pop(slot, None)
             slot.alone = False

@@ -72,6 +72,17 @@ class Pipeline:
         return not self._owed
 
     @property
+    def is_free(self) -> bool:
+        """Whether a transaction may begin and no other one waits for its outcome: what is owed is at most an RSET."""
+        if not self.can_begin:
+            return False
+        if not self._owed:
+            return True
+        # What comes last was begun last, and has its outcome last.
+        last = self._owed[-1]
+        return isinstance(last, Phase) or last.verdict is not Verdict.OPEN
+
+    @property
     def can_begin(self) -> bool:
         """Whether another transaction may begin now."""
         return self._writing is None and (not self._owed or self._window > 1)
@@ -97,7 +108,7 @@ class Pipeline:
 
     def probe(self) -> None:
         """Ask whether the server is still there."""
-        assert not self._owed
+        assert self.can_begin
         self._owed.append(Phase.NOOP)
         self._write(commands.NOOP)
 
