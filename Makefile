@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: help demo test check lint types layers format wheel test-wheel clean
+.PHONY: help demo test check docs lint types layers format wheel test-wheel clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   send a few thousand messages through the pool to a bad-tempered local server, and prove the outcome"
 	@echo "make test   all tests"
 	@echo "make check  lint, types, layers"
+	@echo "make docs   build the documentation; warnings are errors"
 	@echo "make test-wheel   build the wheel, install it into an empty environment, and test that"
 
 $(STAMP): pyproject.toml
@@ -19,6 +21,14 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[demo]" --group dev
 	@touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
+docs: $(DOCS_STAMP)
+	@$(BIN)/python -m sphinx -W --keep-going -n -E -q -b html docs build/docs
+	@echo "build/docs/index.html"
 
 demo: $(STAMP)
 	@$(BIN)/mailpool demo $(ARGS)

@@ -28,7 +28,7 @@ from .transports.verification import Verification, verify
 log = logging.getLogger("mailpool")
 
 AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
-M = TypeVar("M")
+M = TypeVar("M", bound=AnyMessage)
 H = TypeVar("H", bound=Handler)
 
 
@@ -153,7 +153,7 @@ class Transporter:
 
         def start(item: M) -> None:
             try:
-                future = transport.submit(self._seal(item), priority=priority)  # type: ignore[arg-type]
+                future = transport.submit(self._seal(item), priority=priority)
             except MailpoolError as error:
                 ended.put_nowait(SendOutcome(item, error=error))
                 return

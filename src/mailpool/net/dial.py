@@ -28,6 +28,11 @@ async def dial(options: Options) -> socket.socket:
     """
     if options.sock is not None:
         sock: socket.socket = options.sock
+        if sock.fileno() < 0:
+            raise ConnectionFailed(
+                "the socket handed in is closed: it carries one connection, and without pool=True each message needs one",
+                phase=Phase.CONNECT,
+            )
         sock.setblocking(False)
         return sock
     where = options.unix_socket or f"{options.host} port {options.effective_port}"

@@ -58,6 +58,7 @@ class Slot:
     begun: int = 0  # messages so far
     alone: bool = False  # carries a message that travels alone
     remaining: float = math.inf  # messages that it may still begin
+    ahead: float = 0  # with so few remaining its replacement is begun (P-08)
     retire_at: float = math.inf
     connection: Any = None
 

@@ -100,7 +100,6 @@ class Roster:
         self._loop = asyncio.get_running_loop()
         most = options.max_messages
         self._max_messages = math.inf if most < 0 else most
-        self._ahead = AHEAD if most < 0 else min(AHEAD, most // 4)
         self._slots: dict[Connection, Slot] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._suspicions = 0  # connections on which replies did not fit their pipelined commands
@@ -216,6 +215,7 @@ class Roster:
         slot.remaining = min(
             self._lifetime(lane), connection.session.capabilities.limits.mail_max or math.inf
         )
+        slot.ahead = min(AHEAD, slot.remaining // 4)
         if self._options.max_age is not None:
             slot.retire_at = self._loop.time() + self._options.max_age * (1 - _AGE_JITTER * self._dice())
         lane.opened += 1
@@ -340,9 +340,8 @@ class Roster:
         lane.hungry.pop(slot, None)
         if lane.reserved is slot:
             lane.reserved = None
-        if slot.remaining <= self._ahead or (
-            self._state.ageing and slot.retire_at - self._loop.time() <= AHEAD_SECONDS
-        ):
+        runs_out = slot.ahead and slot.remaining <= slot.ahead
+        if runs_out or (self._state.ageing and slot.retire_at - self._loop.time() <= AHEAD_SECONDS):
             lane.ending[slot] = None
 
     def update(self, slot: Slot) -> None:

@@ -15,6 +15,7 @@ from ..pool.roster import Notify
 
 
 def plain_smtp(options: Options, notify: Notify, connector: Connector = connect) -> Pool:
-    return Pool(
-        dataclasses.replace(options, max_messages=1, min_connections=0), notify=notify, connector=connector
-    )
+    # A socket that was handed in is one connection.
+    most = 1 if options.sock is not None else options.max_connections
+    own = dataclasses.replace(options, max_messages=1, max_connections=most, min_connections=0)
+    return Pool(own, notify=notify, connector=connector)
