@@ -256,6 +256,8 @@ class Roster:
         self._counts.connection_failures += 1
         log.warning("connection failed: %s", error, extra={"phase": str(error.phase)})
         self._notify("connection_failed", error)
+        if isinstance(error, AuthenticationFailed):
+            lane.gate.failed(error)
         if error.temporary:
             if lane.first_failure_at is None:
                 lane.first_failure_at = now
@@ -264,8 +266,6 @@ class Roster:
             )
         else:
             wrong_login = isinstance(error, AuthenticationFailed)
-            if wrong_login:
-                lane.gate.failed(error)
             lane.blocked_until = now + (self._options.auth_retry_after if wrong_login else _LASTING)
             # With another connection of the same identity still open, messages go on over that.
             if lane.open == 0:
