@@ -59,6 +59,7 @@ class Books:
         self.now = NOW
         self.assigned: list[Message] = []
         self.given_up: list[Message] = []
+        self.log: list[str] = []
         self.messages = [
             message
             for lane in state.lanes.values()
@@ -78,10 +79,12 @@ class Books:
                 return action.until
             self.do(action)
             assert self.state.total <= self.state.max_connections
-        raise AssertionError("it goes on for ever")
+        raise AssertionError(f"it goes on for ever: {self.log[-20:]}")
 
     def do(self, action: Action) -> None:
         state, now = self.state, self.now
+        about = action.lane if isinstance(action, (Open, Due, GiveUp)) else action.slot.lane  # type: ignore[union-attr]
+        self.log.append(f"{now:g} {type(action).__name__} {about.key}")
         match action:
             case Assign(slot, message, alone):
                 lane = slot.lane
@@ -248,11 +251,11 @@ def test_what_is_left_undone_could_not_be_done(state: State) -> None:
             if lane.idle:
                 assert not token, "a message waits beside an idle connection and a token"
             may_open = state.total < state.max_connections and max(lane.retry_at, lane.blocked_until) <= now
-            if lane.hungry and not alone and not may_open:
+            coming = lane.due <= lane.opening + len(lane.probing)
+            if lane.hungry and not alone and not may_open and not coming:
                 assert not token, "a message waits beside a connection that could begin it"
             if may_open:
                 down = lane.failures >= DOWN_AFTER and lane.opening
-                coming = lane.due <= lane.opening + len(lane.probing)
                 assert down or coming or not token, "a connection may open and does not"
         for slot in lane.idle:
             assert slot.idle_since is not None
@@ -275,15 +278,17 @@ def test_in_the_end_every_message_has_gone(state: State, dice: Any) -> None:
             break
         # One thing happens, and then it is decided again.
         happenings: list[tuple[str, Any]] = [("open", lane) for lane in state.lanes.values() if lane.opening]
-        open_slots = {slot for lane in state.lanes.values() for slot in (*lane.slots, *lane.probing)}
-        happenings += [("reply", slot) for slot in open_slots if slot.idle_since is None]
+        slots = [slot for lane in state.lanes.values() for slot in lane.slots]
+        happenings += [("reply", slot) for slot in slots if slot.idle_since is None]
         if state.leaving:
             happenings.append(("gone", None))
         if not happenings:
             assert until < math.inf, "a message waits, and nothing will wake it"
             books.now = until
+            books.log.append("time")
             continue
         what, about = dice.choice(happenings)
+        books.log.append(what)
         if what == "open":
             about.opening -= 1
             about.open += 1
@@ -298,7 +303,7 @@ def test_in_the_end_every_message_has_gone(state: State, dice: Any) -> None:
             state.leaving -= 1
             state.total -= 1
     else:
-        raise AssertionError("messages are left, and it goes on for ever")
+        raise AssertionError(f"messages are left, and it goes on for ever: {books.log[-20:]}")
     done = [*books.assigned, *books.given_up]
     assert len(done) == len(set(map(id, done))) == len(books.messages)
     assert set(map(id, done)) == set(map(id, books.messages))

@@ -243,6 +243,18 @@ class TestAlone:
         assert decide(state, NOW + 7) == Due(lane)
         assert pop_due(lane) is sleeper
 
+    @pytest.mark.rule("P-23")
+    def test_it_blocks_nobody_while_it_waits_for_its_token(self) -> None:
+        """Else a connection opens for the one in line, and then lies idle for the one that travels alone."""
+        light = Message("light", weight=1)
+        lane = lane_with(light, alone=(Message("heavy", weight=2),))
+        limiter = Limiter([Rate(5, 10.0, unit="recipients")])
+        limiter.take(NOW - 1, 4)
+        state = state_of(lane, limiter=limiter)
+        assert decide(state, NOW) == Open(lane)
+        slot = add(lane)
+        assert decide(state, NOW) == Assign(slot, light, False)
+
     def test_who_wakes_first_is_due_first_and_ties_keep_their_order(self) -> None:
         lane = Lane("a")
         sleepers = [Message(not_before=NOW + wait) for wait in (9, 3, 3, 5)]

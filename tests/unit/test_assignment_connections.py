@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from mailpool.options import Rate
 from mailpool.policy.assignment import (
     DOWN_AFTER,
     QUANTUM,
@@ -20,6 +21,7 @@ from mailpool.policy.assignment import (
     Wait,
     decide,
 )
+from mailpool.policy.rate import Limiter
 
 NOW = 1_000.0
 
@@ -105,6 +107,31 @@ class TestRoomForAnotherKey:
         slot.begun = QUANTUM
         assert decide(state_of(b, lane, most=1), NOW)[0] is slot
         assert isinstance(decide(state_of(b, lane, most=1), NOW), Close)
+
+    @pytest.mark.rule("P-23")
+    def test_two_keys_that_wait_for_tokens_do_not_chase_each_other(self) -> None:
+        """At one moment of time there is an end to opening and closing."""
+        limiter = Limiter([Rate(5, 1.0, unit="recipients")])
+        limiter.take(NOW, 4)
+        lanes = [lane_with(Message(weight=1), key=key) for key in "ab"]
+        for lane in lanes:
+            lane.alone.append(Message(weight=2))
+        state = state_of(*lanes, most=1, limiter=limiter)
+        for opened in range(10):
+            action = decide(state, NOW)
+            if isinstance(action, Open):
+                assert opened < 3
+                add(action.lane)
+                state.total += 1
+            elif isinstance(action, Close):
+                lane = action.slot.lane
+                del lane.idle[action.slot], lane.slots[action.slot]
+                lane.open -= 1
+                state.total -= 1
+            else:
+                break
+        assert isinstance(action, Assign)
+        assert action.message.weight == 1
 
     def test_nor_does_it_stay_for_nothing(self) -> None:
         lane, b = lane_with(Message()), Lane("b")
