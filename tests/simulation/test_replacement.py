@@ -277,6 +277,22 @@ def test_p11_all_idle_connections_may_be_dead(play: Any, quiet: bool) -> None:
 
 
 @pytest.mark.rule("P-11")
+@pytest.mark.parametrize("do", [close(), reset(), reply("421 4.4.2 gone")], ids=repr)
+def test_p11_one_message_may_meet_all_the_dead_connections(play: Any, do: Any) -> None:
+    async def story(relay: Any) -> None:
+        await relay.ends(*relay.burst(3))
+        await asyncio.sleep(30)
+        server.faults.add(*(Fault(at="MAIL", connection=n, do=do) for n in range(3)))
+        result = await relay.send("single")
+        assert not result.maybe_duplicate
+        assert relay.transporter.stats().requeued == 0
+
+    server = ScriptedServer()
+    play(story, server, latency=0.01, max_connections=3, max_requeues=0)
+    assert len(server.messages) == 4
+
+
+@pytest.mark.rule("P-11")
 def test_p11_a_fresh_connection_that_dies_is_counted(play: Any) -> None:
     server = ScriptedServer(faults=[Fault(at="MAIL", connection=0, do=close())])
 
