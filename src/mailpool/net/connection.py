@@ -80,7 +80,8 @@ class Connection(asyncio.BufferedProtocol):
         self.served = 0
         self.bytes_sent = 0
         self.bytes_received = 0
-        self.desynchronised = False  # pipelined, and the replies did not fit or did not come
+        # An extension that the server offers and seems not to master: the replies did not fit, or did not come.
+        self.suspect: str | None = None
         self.timings: dict[str, float] = {}  # seconds of each step of the handshake
         self._options = options
         self._owner = owner
@@ -137,7 +138,10 @@ class Connection(asyncio.BufferedProtocol):
         except BaseException:
             self.abort()
             raise
-        self.pipeline = Pipeline(pipelining=self.session.capabilities.pipelining)
+        capabilities = self.session.capabilities
+        self.pipeline = Pipeline(
+            pipelining=capabilities.pipelining, chunking=capabilities.chunking, depth=options.pipeline_depth
+        )
         return self.session
 
     async def _shake_hands(
@@ -368,7 +372,8 @@ class Connection(asyncio.BufferedProtocol):
             if self._parser.violation is not None:
                 raise ProtocolViolation(self._parser.violation)
         except ProtocolViolation as error:
-            self.desynchronised = self._parser.violation is None and self._is_pipelined
+            if self._parser.violation is None:
+                self.suspect = self._extension_in_use()
             self._over(self._violated(str(error), pipeline.awaited or Phase.QUEUE))
             return
         if replies:
@@ -418,12 +423,15 @@ class Connection(asyncio.BufferedProtocol):
         elif self.pipeline is not None:
             awaited = self.pipeline.awaited or Phase.QUEUE
             # A server that throws away what it got with the command before leaves a group half answered.
-            self.desynchronised = self._is_pipelined and awaited in (Phase.RCPT, Phase.DATA)
+            if awaited in (Phase.RCPT, Phase.DATA):
+                self.suspect = self._extension_in_use()
             self._over(self._timed_out(awaited))
 
-    @property
-    def _is_pipelined(self) -> bool:
-        return self.session is not None and self.session.capabilities.pipelining
+    def _extension_in_use(self) -> str | None:
+        """The boldest one: without it the next connection shows whether the other is sound."""
+        if self.session is None or not self.session.capabilities.pipelining:
+            return None
+        return "CHUNKING" if self.session.capabilities.chunking else "PIPELINING"
 
     def _stop_timer(self) -> None:
         self._deadline = math.inf

@@ -58,7 +58,7 @@ class Slot:
     begun: int = 0  # messages so far
     alone: bool = False  # carries a message that travels alone
     remaining: float = math.inf  # messages that it may still begin
-    ahead: float = 0  # with so few remaining its replacement is begun (P-08)
+    ahead: float = -1  # with so few remaining its replacement is begun (P-08)
     retire_at: float = math.inf
     connection: Any = None
 
@@ -222,28 +222,27 @@ def decide(state: State, now: float) -> Action:
 def _starved(state: State, now: float) -> Lane | None:
     """A key that has a message to send now and not one connection, while others have some (P-04)."""
     for lane in state.lanes.values():
-        if (
-            (lane.line or lane.alone)
-            and not lane.connections
-            and max(lane.retry_at, lane.blocked_until) <= now
-        ):
-            head = next(lane.heads(), None)
-            if head is not None and (
-                state.limiter is None or state.limiter.ready_at(now, head.weight) <= now
-            ):
-                return lane
+        may_open = not lane.connections and max(lane.retry_at, lane.blocked_until) <= now
+        if may_open and (lane.line or lane.alone) and _candidate(state, lane, now)[2] <= now:
+            return lane
     return None
 
 
 def _victim(state: State, starved: Lane) -> Slot | None:
     """Who makes room: the longest idle, else a busy one of the key that has the most, which goes once it is idle."""
-    others = [lane for lane in state.lanes.values() if lane is not starved]
-    idle = (slot for lane in others for slot in lane.idle if not lane.due or slot.begun >= QUANTUM)
-    slot = min(idle, key=lambda s: s.idle_since or 0.0, default=None)
+    slot = _idle_victim(state, starved)
     if slot is not None:
         return slot
+    others = (lane for lane in state.lanes.values() if lane is not starved)
     lane = max(others, key=lambda lane: len(lane.slots))
     return next((slot for slot in lane.slots if slot.begun >= QUANTUM), None)
+
+
+def _idle_victim(state: State, wanting: Lane) -> Slot | None:
+    """The longest idle connection of another key that has nothing to send, or has had its share (P-04)."""
+    others = (lane for lane in state.lanes.values() if lane is not wanting)
+    idle = (slot for lane in others for slot in lane.idle if not lane.due or slot.begun >= QUANTUM)
+    return min(idle, key=lambda slot: slot.idle_since or 0.0, default=None)
 
 
 def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[Action | None, float]:
@@ -259,13 +258,10 @@ def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[
     # A message that travels alone needs an idle connection; until there is one, the others go on.
     if lane.alone and not lane.idle and lane.hungry and lane.reserved is None:
         return Reserve(next(iter(lane.hungry))), wake
-    alone = bool(lane.alone) and (bool(lane.idle) or not lane.line)
-    message: Any = lane.alone[0] if alone else lane.line.peek()
-    if state.limiter is not None:
-        at = state.limiter.ready_at(now, message.weight)
-        if at > now:
-            # Neither a connection is held nor one opened for a message that has no token (P-23).
-            return None, min(wake, at)
+    message, alone, at = _candidate(state, lane, now)
+    if at > now:
+        # Neither a connection is held nor one opened for a message that has no token (P-23).
+        return None, min(wake, at)
     if lane.idle:
         # The one used last: the others may reach their idle time-out, and the pool shrinks to what it needs.
         slot = next(reversed(lane.idle))
@@ -284,6 +280,21 @@ def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[
     if not covered and starved is None:
         return _open(state, lane, now, wake)
     return None, wake
+
+
+def _candidate(state: State, lane: Lane, now: float) -> tuple[Any, bool, float]:
+    """The message of ``lane`` that is next, whether it travels alone, and when there is a token for it."""
+    limiter = state.limiter
+    later = math.inf
+    if lane.alone and (lane.idle or not lane.line):
+        message = lane.alone[0]
+        at = now if limiter is None else limiter.ready_at(now, message.weight)
+        if at <= now or not lane.line:
+            return message, True, at
+        later = at
+    head: Any = lane.line.peek()
+    at = now if limiter is None else limiter.ready_at(now, head.weight)
+    return head, False, min(at, later)
 
 
 def _may_open(state: State, lane: Lane, now: float) -> bool:
@@ -311,11 +322,7 @@ def _open(state: State, lane: Lane, now: float, wake: float) -> tuple[Action | N
     if state.total < state.max_connections:
         return Open(lane), wake
     if not state.leaving:
-        # The longest idle of another key makes room (P-04).
-        others = (
-            next(iter(other.idle)) for other in state.lanes.values() if other is not lane and other.idle
-        )
-        slot = min(others, key=lambda s: s.idle_since or 0.0, default=None)
+        slot = _idle_victim(state, lane)
         if slot is not None:
             return Close(slot, "another identity needs a connection"), wake
     return None, wake

@@ -57,6 +57,7 @@ class Delivery:
         "reused",
         "sealed",
         "settled",
+        "stale",
         "waiting_since",
     )
 
@@ -84,8 +85,9 @@ class Delivery:
         self.requeues = 0
         self.duplicates = 0
         self.maybe_duplicate = False
-        self.replaced = False  # has had its one free replacement of a dead connection (P-11)
-        self.reused = False  # the connection under way had been used or idle before
+        self.replaced = False  # has had its one free replacement of a connection that was in use (P-11)
+        self.reused = False  # the connection under way had been used before
+        self.stale = False  # … and idle for a while before this message
         self.gone = False  # left the queue from the middle
         self.settled = False
         self.given_up = False  # nobody waits for it any more

@@ -44,7 +44,7 @@ _BACKOFF_BASE = 1.0
 _BACKOFF_CAP = 60.0
 # How long messages fail untried when a quota is used up and the server does not say until when, in seconds.
 _QUOTA_WAIT = 60.0
-# A connection that has been idle for longer counts as reused when it turns out dead (P-11).
+# A connection that has been idle for longer may be dead without our knowing it (P-11).
 _STALE = 1.0
 
 
@@ -253,11 +253,12 @@ class Pool:
         if delivery.first_begun_at is None:
             delivery.first_begun_at = now
             self._waited.add(now - delivery.queued_at)
-        delivery.reused = connection.served > 0 or (
-            slot.idle_since is not None and now - slot.idle_since > _STALE
-        )
+        stale = slot.idle_since is not None and now - slot.idle_since > _STALE
+        delivery.stale = transaction.cautious = stale
+        delivery.reused = connection.served > 0
         connection.begin(transaction)
         self._roster.begun(slot, alone=alone)
+        self._roster.update(slot)
         self._state.turn_over(slot.lane)
         return True
 

@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -102,7 +103,9 @@ class Roster:
         self._max_messages = math.inf if most < 0 else most
         self._slots: dict[Connection, Slot] = {}
         self._opening: set[asyncio.Task[None]] = set()
-        self._suspicions = 0  # connections on which replies did not fit their pipelined commands
+        self._suspicions: Counter[str] = (
+            Counter()
+        )  # connections that failed in a way that speaks against an extension
         self._shut: asyncio.Future[None] | None = None  # done when the last connection has gone
 
     def lane(self, credentials: Credentials | None) -> PoolLane:
@@ -215,7 +218,8 @@ class Roster:
         slot.remaining = min(
             self._lifetime(lane), connection.session.capabilities.limits.mail_max or math.inf
         )
-        slot.ahead = min(AHEAD, slot.remaining // 4)
+        # A connection for one message needs no heir: the next message opens its own.
+        slot.ahead = min(AHEAD, slot.remaining // 4) if slot.remaining > 1 else -1
         if self._options.max_age is not None:
             slot.retire_at = self._loop.time() + self._options.max_age * (1 - _AGE_JITTER * self._dice())
         lane.opened += 1
@@ -293,13 +297,8 @@ class Roster:
             lane.refill_at = self._loop.time() + wait
         self._take_finished(connection)
         # A reply that does not come may be a slow server's; twice is not.
-        self._suspicions += connection.desynchronised
-        certain = self._suspicions > isinstance(error, TimedOut)
-        if connection.desynchronised and certain and "PIPELINING" not in self._options.disable:
-            # Some servers offer it and cannot do it. Slower is better than wrong.
-            self._options = dataclasses.replace(self._options, disable=self._options.disable | {"PIPELINING"})
-            log.warning("PIPELINING is not used with this relay any more: %s", error)
-            self._notify("extension_disabled", "PIPELINING", error)
+        if connection.suspect is not None:
+            self._distrust(connection.suspect, error)
         # They go to the front of the queue, and so the last one first.
         for transaction in reversed(abandoned):
             self._desk.ended(transaction, error)
@@ -308,6 +307,19 @@ class Roster:
         )
         self._notify("connection_lost", error)
         self._desk.schedule()
+
+    def _distrust(self, extension: str, error: SendError) -> None:
+        """Some servers offer what they cannot do. Slower is better than wrong."""
+        self._suspicions[extension] += 1
+        # A reply that does not come may be a slow server's; twice is not.
+        if (
+            self._suspicions[extension] < 1 + isinstance(error, TimedOut)
+            or extension in self._options.disable
+        ):
+            return
+        self._options = dataclasses.replace(self._options, disable=self._options.disable | {extension})
+        log.warning("%s is not used with this relay any more: %s", extension, error)
+        self._notify("extension_disabled", extension, error)
 
     def closed(self, connection: Connection) -> None:
         slot = self._slots.get(connection)
@@ -340,7 +352,7 @@ class Roster:
         lane.hungry.pop(slot, None)
         if lane.reserved is slot:
             lane.reserved = None
-        runs_out = slot.ahead and slot.remaining <= slot.ahead
+        runs_out = slot.remaining <= slot.ahead
         if runs_out or (self._state.ageing and slot.retire_at - self._loop.time() <= AHEAD_SECONDS):
             lane.ending[slot] = None
 

@@ -99,7 +99,9 @@ def next_step(delivery: Delivery, transaction: Transaction, options: Options) ->
     if transaction.verdict is Verdict.UNCERTAIN:
         allowed = options.on_uncertain == "requeue" and delivery.duplicates < options.max_duplicates
         return Next.REQUEUE if allowed and options.max_requeues != 0 else Next.FAIL
-    if delivery.reused and not delivery.replaced and not transaction.mail_answered:
+    # A relay that restarts kills all connections that were idle, and one message may meet them all; one that dies at
+    # work may also have died of this message, and is excused once.
+    if not transaction.mail_answered and (delivery.stale or (delivery.reused and not delivery.replaced)):
         return Next.REPLACE
     if options.max_requeues < 0 or delivery.requeues < options.max_requeues:
         return Next.REQUEUE

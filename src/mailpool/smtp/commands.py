@@ -51,6 +51,11 @@ def rcpt(recipient: str, parameters: str = "") -> bytes:
     return _encoded(f"RCPT TO:<{recipient}>{parameters}\r\n")
 
 
+def bdat(size: int) -> bytes:
+    """``BDAT size LAST``, which ``size`` octets of content follow at once (RFC 3030 §2)."""
+    return b"BDAT %d LAST\r\n" % size
+
+
 def hello(verb: str, name: str) -> bytes:
     """``EHLO``, ``HELO`` or ``LHLO`` with the client's own name or bracketed address literal (RFC 5321 §4.1.1.1)."""
     if _DOMAIN.fullmatch(name) is None:

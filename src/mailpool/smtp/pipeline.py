@@ -11,6 +11,13 @@ which up to ``window`` may be unanswered: 1 without PIPELINING, so that both way
 
 With PIPELINING the content and its final dot may be the first thing of the next group, so a transaction may begin
 while the one before it still waits for the answer to its end of data: one round trip a message.
+
+With CHUNKING (RFC 3030) the content needs no permission: BDAT follows the last RCPT in the same write, as long as no
+more than ``depth`` messages wait for the answer to theirs. An RSET always stands between a BDAT that is not answered and
+the next MAIL: a BDAT that fails leaves a state that only RSET ends, and a server that kept the first sender would
+deliver the second message under it.
+
+    written   MAIL RCPT BDAT content RSET MAIL RCPT        │ first answer: BDAT content RSET MAIL RCPT  …
 """
 
 from __future__ import annotations
@@ -22,7 +29,7 @@ from typing import NoReturn
 from ..content import BytesContent
 from ..results import Phase, Reply
 from . import commands
-from .data import DotStuffer
+from .data import DotStuffer, with_crlf
 from .replies import ProtocolViolation
 from .transaction import Transaction, Verdict
 
@@ -31,6 +38,8 @@ from .transaction import Transaction, Verdict
 WINDOW = 100
 # Content up to this size goes out in one piece together with what follows it; larger content in blocks.
 ONE_PIECE = 262_144
+# Command not recognised, not implemented: the server announced CHUNKING and does not do it.
+_NOT_UNDERSTOOD = (500, 502)
 
 
 class Pipeline:
@@ -41,10 +50,14 @@ class Pipeline:
     """
 
     __slots__ = (
+        "_chunking",
+        "_depth",
         "_ending",
+        "_ends",
         "_expected",
         "_out",
         "_owed",
+        "_reset_due",
         "_stream",
         "_unflushed",
         "_window",
@@ -52,18 +65,22 @@ class Pipeline:
         "finished",
     )
 
-    def __init__(self, *, pipelining: bool) -> None:
+    def __init__(self, *, pipelining: bool, chunking: bool = False, depth: int = 1) -> None:
         self._window = WINDOW if pipelining else 1
+        self._chunking = chunking and pipelining
+        self._depth = depth
+        self._ends = 0  # by BDAT, and unanswered
         # What replies are owed for, oldest first: transactions, and RSET and NOOP between them.
         self._owed: deque[Transaction | Phase] = deque()
         # The transaction that is not completely written; another may begin when there is none.
         self._writing: Transaction | None = None
         self._out: list[bytes] = []
         self._stream: Iterator[bytes] | None = None
-        self._ending: Transaction | None = None  # its end of data is in _out, not yet taken
+        self._ending: list[Transaction] = []  # their ends of data are in _out, not yet taken
         # Only what has left can be answered: replies owed for what was taken, and for what is still in _out.
         self._expected = 0
         self._unflushed = 0
+        self._reset_due = False
         self.finished: list[Transaction] = []
 
     @property
@@ -102,6 +119,11 @@ class Pipeline:
 
     def begin(self, transaction: Transaction) -> None:
         assert self.can_begin
+        if self._owed:
+            last = self._owed[-1]
+            if isinstance(last, Transaction) and last.chunked:
+                self._reset()
+        transaction.chunked = self._chunking and isinstance(transaction.content, BytesContent)
         self._owed.append(transaction)
         self._writing = transaction
         self._go_on(transaction)
@@ -130,9 +152,10 @@ class Pipeline:
         out.clear()
         self._expected += self._unflushed
         self._unflushed = 0
-        if self._ending is not None:
-            self._ending.end_written = True
-            self._ending = None
+        if self._ending:
+            for t in self._ending:
+                t.end_written = True
+            self._ending.clear()
         return data
 
     def receive(self, reply: Reply) -> None:
@@ -160,8 +183,9 @@ class Pipeline:
             t.reply = closing
         self._owed.clear()
         self._out.clear()
-        self._stream = self._writing = self._ending = None
-        self._expected = self._unflushed = 0
+        self._ending.clear()
+        self._stream = self._writing = None
+        self._expected = self._unflushed = self._ends = 0
         return left
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -181,9 +205,44 @@ class Pipeline:
                 self._refuse(t)
             return
         end = min(len(row), t.answered + self._window)
+        ends = t.chunked and end == len(row)
+        if ends:
+            end -= 1
         self._out.extend(row[t.written : end])
         self._unflushed += end - t.written
         t.written = end
+        if ends and self._ends < self._depth and (t.answered or not t.cautious):
+            self._write_chunk(t)
+
+    def _write_chunk(self, t: Transaction) -> None:
+        assert isinstance(t.content, BytesContent)
+        t.written += 1
+        self._ends += 1
+        if t.answered > t.recipient_count:
+            t.stage = Phase.END_OF_DATA
+        data = with_crlf(t.content.data)
+        # The server may answer as soon as it has the command.
+        self._write(commands.bdat(len(data)))
+        if len(data) <= ONE_PIECE:
+            self._out.append(data)
+            self._ending.append(t)
+            self._writing = None
+        else:
+            self._stream = self._chunk_blocks(t, data)
+
+    def _chunk_blocks(self, t: Transaction, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), ONE_PIECE):
+            if start + ONE_PIECE >= len(data):
+                self._ending.append(t)
+            yield data[start : start + ONE_PIECE]
+        self._writing = None
+        if self._reset_due:
+            self._reset_due = False
+            self._reset()
+
+    def _reset(self) -> None:
+        self._owed.append(Phase.RSET)
+        self._write(commands.RSET)
 
     def _write_content(self, t: Transaction) -> None:
         content = t.content
@@ -206,7 +265,7 @@ class Pipeline:
     def _write_end(self, t: Transaction, stuffer: DotStuffer) -> None:
         self._write(stuffer.finish())
         t.stage = Phase.END_OF_DATA
-        self._ending = t
+        self._ending.append(t)
         self._writing = None
 
     # -- replies ---------------------------------------------------------------------------------------------------
@@ -235,7 +294,7 @@ class Pipeline:
             t.refused[t.answered - 1] = reply
         t.answered += 1
         if t.answered > t.recipient_count:
-            t.stage = Phase.DATA
+            t.stage = Phase.END_OF_DATA if t.chunked and t.written == len(t.commands) else Phase.DATA
         self._go_on(t)
 
     def _on_data(self, t: Transaction, reply: Reply) -> None:
@@ -246,6 +305,7 @@ class Pipeline:
                 return
             # The server wants content though there is nobody to give it to: a lone dot keeps both in step.
             self._write(b".\r\n")
+            self._writing = None
             t.stage = Phase.END_OF_DATA
             self._finish_refused(t)
             return
@@ -256,14 +316,41 @@ class Pipeline:
         self._refuse(t)
 
     def _on_end(self, t: Transaction, reply: Reply) -> None:
+        if t.chunked:
+            self._on_chunk(t, reply)
+            return
         # A transaction that has its verdict already wrote a lone dot, and the answer to that means nothing.
         if t.verdict is Verdict.OPEN:
-            if not reply.is_success and reply.code < 400:
-                raise ProtocolViolation(f"the end of the data was answered {reply}")
-            t.end(Verdict.ACCEPTED if reply.is_success else Verdict.REFUSED, Phase.END_OF_DATA)
-            t.reply = reply
-            self.finished.append(t)
+            self._decide(t, reply)
         self._owed.popleft()
+
+    def _decide(self, t: Transaction, reply: Reply) -> None:
+        if not reply.is_success and reply.code < 400:
+            raise ProtocolViolation(f"the end of the data was answered {reply}")
+        t.end(Verdict.ACCEPTED if reply.is_success else Verdict.REFUSED, Phase.END_OF_DATA)
+        t.reply = reply
+        self.finished.append(t)
+
+    def _on_chunk(self, t: Transaction, reply: Reply) -> None:
+        """The answer to BDAT, which may come before all of a large content is written: a refusal is taken then."""
+        if reply.code in _NOT_UNDERSTOOD or (reply.is_success and (t.is_pointless or not t.end_written)):
+            # The server does not know the command and has read content as commands; or it took a message that nobody
+            # was to receive, or a part of it. What the next replies belong to is anybody's guess.
+            raise ProtocolViolation(f"BDAT was answered {reply}")
+        if t.is_pointless:
+            self._finish_refused(t)
+        else:
+            self._decide(t, reply)
+        self._ends -= 1
+        self._owed.popleft()
+        # What follows has an RSET in front already; and none can be put into the midst of the content.
+        if not reply.is_success and not self._owed:
+            if t.end_written:
+                self._reset()
+            else:
+                self._reset_due = True
+        if self._writing is not None and self._writing is not t:
+            self._go_on(self._writing)
 
     def _unasked(self, reply: Reply) -> NoReturn:
         """A reply to nothing. While content is being written a refusal is believed; all the same both are out of step."""
@@ -279,13 +366,12 @@ class Pipeline:
     def _refuse(self, t: Transaction) -> None:
         """End before the content. An RSET puts the connection in order when the server has a sender (P-05)."""
         self._owed.popleft()
+        self._writing = None
         if t.mail_accepted:
-            self._owed.append(Phase.RSET)
-            self._write(commands.RSET)
+            self._reset()
         self._finish_refused(t)
 
     def _finish_refused(self, t: Transaction) -> None:
-        self._writing = None
         if not t.mail_accepted:
             phase = Phase.MAIL
         elif t.reply is None:

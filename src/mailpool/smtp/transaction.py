@@ -32,6 +32,8 @@ class Transaction:
 
     __slots__ = (
         "answered",
+        "cautious",
+        "chunked",
         "commands",
         "content",
         "end_written",
@@ -58,6 +60,8 @@ class Transaction:
         self.reply: Reply | None = None
         self.refused: dict[int, Reply] = {}
         self.end_written = False
+        self.chunked = False  # its content goes out by BDAT
+        self.cautious = False  # which has to wait for the reply to MAIL (P-11)
 
     @property
     def recipient_count(self) -> int:
