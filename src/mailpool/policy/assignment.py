@@ -50,6 +50,7 @@ class Slot:
     """One connection, being opened, open, or closing."""
 
     lane: Lane
+    opening: bool = True
     open: bool = False
     leaving: bool = False  # takes no more messages, and closes when it is idle
     can_begin: bool = False
@@ -75,6 +76,7 @@ class Lane:
     line: Line[Any] = field(default_factory=Line)
     alone: deque[Any] = field(default_factory=deque)  # travel alone on their connection, and are due (P-18)
     sleeping: list[tuple[float, int, Any]] = field(default_factory=list)  # a heap of those that are not due
+    held_back: int = 0  # messages of this key that wait for their turn to be queued
     idle: dict[Slot, None] = field(default_factory=dict)  # the longest idle first
     hungry: dict[Slot, None] = field(default_factory=dict)  # busy, and able to begin another message
     probing: dict[Slot, None] = field(default_factory=dict)  # waiting for the answer to a NOOP

@@ -318,7 +318,7 @@ class Pool:
         self._fail_waiting(lane, error, error.retry_after)
 
     def _fail_waiting(self, lane: PoolLane, error: SendError, wait: float | None) -> None:
-        for delivery in [*lane.alone, *lane.line, *(entry[2] for entry in lane.sleeping)]:
+        for delivery in self._queue.of(lane):
             self._queue.leave(delivery)
             self._ledger.settle(delivery, self._told(error, delivery, wait))
 
@@ -365,6 +365,8 @@ class Pool:
             )
 
     def _deadline_passed(self, delivery: Delivery, seconds: float) -> None:
+        if delivery.future.done():
+            return  # cancelled, and detached
         found = self._roster.slot_of(delivery)
         on_its_way = False
         phase = Phase.QUEUE

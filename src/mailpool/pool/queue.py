@@ -24,7 +24,7 @@ class Queue:
     def __init__(self, options: Options, on_room: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._most = options.max_queue
-        self._room_below = options.max_connections * options.pipeline_depth
+        self._room_below = min(options.max_connections * options.pipeline_depth, options.max_queue)
         self._on_room = on_room
         self._overflow: deque[Delivery] = deque()  # beyond max_queue, waiting for their turn to be queued
         self._waiting = 0
@@ -86,6 +86,7 @@ class Queue:
             self._count(1)
         elif may_wait:
             self._overflow.append(delivery)
+            delivery.lane.held_back += 1
         else:
             raise QueueFull(
                 f"{self._waiting} messages wait already (max_queue); pull from your source when `idle` says so, or "
@@ -119,6 +120,7 @@ class Queue:
         admitted = False
         while self._overflow and self._waiting < self._most:
             delivery = self._overflow.popleft()
+            delivery.lane.held_back -= 1
             delivery.lane.line.append(delivery)
             self._count(1)
             admitted = True
@@ -135,6 +137,13 @@ class Queue:
         if not self.is_idle:
             self._had_room = False
 
+    def of(self, lane: Lane) -> list[Delivery]:
+        """Everybody of ``lane`` who waits, be it in front of the door."""
+        held_back = (
+            [delivery for delivery in self._overflow if delivery.lane is lane] if lane.held_back else []
+        )
+        return [*lane.alone, *lane.line, *(entry[2] for entry in lane.sleeping), *held_back]
+
     # -- out -------------------------------------------------------------------------------------------------------
 
     def take(self, lane: Lane, *, alone: bool) -> Delivery:
@@ -147,6 +156,7 @@ class Queue:
         lane = delivery.lane
         if delivery in self._overflow:
             self._overflow.remove(delivery)
+            lane.held_back -= 1
             return
         if delivery in lane.alone:
             lane.alone.remove(delivery)

@@ -123,7 +123,9 @@ class Roster:
         now = self._loop.time()
         own = ConnectionKey.of(self._options, self._options.auth)
         for key, lane in tuple(self._state.lanes.items()):
-            if key != own and not lane.connections and not lane.waiting and lane.blocked_until <= now:
+            assert isinstance(lane, PoolLane)
+            remembers = max(lane.blocked_until, lane.quota_until, lane.retry_at) > now
+            if key != own and not (lane.connections or lane.waiting or lane.held_back or remembers):
                 del self._state.lanes[key]
 
     @property
@@ -166,7 +168,7 @@ class Roster:
             lane.gate.reopen()
         task = self._loop.create_task(self._open(slot, lane), name="mailpool: open a connection")
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(lambda task: self._open_ended(task, slot, lane))
 
     async def _open(self, slot: Slot, lane: PoolLane) -> None:
         connection: Connection = slot.connection
@@ -186,9 +188,6 @@ class Roster:
             await connection.open(lane.credentials, lane.context, login)
         except SendError as error:
             self._not_opened(slot, lane, error)
-        except asyncio.CancelledError:
-            self._not_opened(slot, lane, None)
-            raise
         except Exception as error:
             # Nothing of ours raises anything else here; a provider of tokens may raise what it likes.
             failed = AuthenticationFailed(
@@ -204,9 +203,15 @@ class Roster:
             if held:
                 lane.gate.leave()
 
+    def _open_ended(self, task: asyncio.Task[None], slot: Slot, lane: PoolLane) -> None:
+        self._opening.discard(task)
+        if slot.opening:  # cancelled, perhaps before its first step
+            self._not_opened(slot, lane, None)
+
     def _opened(self, slot: Slot, lane: PoolLane) -> None:
         connection: Connection = slot.connection
         assert connection.session is not None
+        slot.opening = False
         lane.opening -= 1
         lane.open += 1
         lane.failures = 0
@@ -245,6 +250,7 @@ class Roster:
         return max(1, most - int(most * share))
 
     def _not_opened(self, slot: Slot, lane: PoolLane, error: SendError | None) -> None:
+        slot.opening = False
         lane.opening -= 1
         connection: Connection = slot.connection
         if connection.has_transport:

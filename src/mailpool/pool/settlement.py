@@ -100,8 +100,9 @@ def next_step(delivery: Delivery, transaction: Transaction, options: Options) ->
         allowed = options.on_uncertain == "requeue" and delivery.duplicates < options.max_duplicates
         return Next.REQUEUE if allowed and options.max_requeues != 0 else Next.FAIL
     # A relay that restarts kills all connections that were idle, and one message may meet them all; one that dies at
-    # work may also have died of this message, and is excused once.
-    if not transaction.mail_answered and (delivery.stale or (delivery.reused and not delivery.replaced)):
+    # work may also have died of this message, and is excused once; so is any, after the message has lost two others.
+    excused = not delivery.replaced or (delivery.stale and delivery.requeues < 2)
+    if (delivery.stale or delivery.reused) and excused and not transaction.mail_answered:
         return Next.REPLACE
     if options.max_requeues < 0 or delivery.requeues < options.max_requeues:
         return Next.REQUEUE
