@@ -139,6 +139,27 @@ def test_p19_a_relay_that_is_up_again_is_used_at_once_and_not_called_down(play: 
 
 
 @pytest.mark.rule("P-19")
+def test_p19_a_success_ends_the_row_of_failures(play: Any) -> None:
+    server = ScriptedServer()
+
+    async def story(relay: Any) -> None:
+        server.refuse_connections(True)
+        sends = relay.burst(3)
+        await asyncio.sleep(2)
+        server.refuse_connections(False)
+        await relay.ends(*sends)
+        await asyncio.sleep(100)
+        # All have closed in peace: the relay is up, and a burst may open as many as it needs at once.
+        assert (relay.transporter.stats().connections, relay.transporter.stats().relay_is_down) == (0, False)
+        sends = relay.burst(20)
+        await asyncio.sleep(0)
+        assert relay.transporter.stats().opening == 5
+        await relay.ends(*sends)
+
+    play(story, server, latency=0.05)
+
+
+@pytest.mark.rule("P-19")
 def test_p19_a_message_that_comes_while_the_relay_is_down_ends_too(play: Any) -> None:
     async def story(relay: Any) -> None:
         relay.network.fail(HOST, PORT, OSError(errno.EHOSTUNREACH, "no route"))
