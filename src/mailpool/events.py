@@ -12,6 +12,9 @@ from .errors import ConfigurationError
 
 log = logging.getLogger("mailpool")
 
+# How long handlers may take when the transporter closes, in seconds.
+FINISHING = 1.0
+
 Handler = Callable[..., Any]
 H = TypeVar("H", bound=Handler)
 
@@ -69,40 +72,82 @@ class Events:
         self._handlers[event][-1].call(details)
 
     async def finish(self) -> None:
-        """Cancel what still runs, and wait for its end."""
+        """The transporter has closed: let handlers hear what they have not heard yet, for a moment, and end them.
+
+        Whoever waits for room will not get any and is cancelled at once.
+        """
+        # Futures that have just been settled tell it to their callbacks, which emit.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        listeners = [listener for event in self._handlers.values() for listener in event]
+        for listener in listeners:
+            if listener.melts:
+                listener.stop()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + FINISHING
         current = asyncio.current_task()
+        while loop.time() < until:
+            busy = [listener for listener in listeners if listener.is_busy and listener.task is not current]
+            if not busy:
+                break
+            tasks = [listener.task for listener in busy if listener.task is not None]
+            if tasks:
+                wait = until - loop.time()
+                await asyncio.wait(tasks, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(0)
+        errors = self._handlers.get("error", [])
+        for listener in listeners:
+            unheard = listener.stop()
+            if listener in errors:
+                for details in unheard:
+                    log.error("a message was not sent: %s", *details)
+        self._handlers.clear()
         tasks = [task for task in self._tasks if task is not current]
-        for task in tasks:
-            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Listener:
     """One handler, called by one call at a time."""
 
-    __slots__ = ("_melts", "_scheduled", "_task", "_tasks", "_waiting", "handler")
+    __slots__ = ("_scheduled", "_stopped", "_tasks", "_waiting", "handler", "melts", "task")
 
     def __init__(self, handler: Handler, tasks: set[asyncio.Future[Any]], *, melts: bool) -> None:
         self.handler = handler
-        self._melts = melts
+        self.melts = melts
         self._waiting: list[tuple[Any, ...]] = []
         self._scheduled = False
-        self._task: asyncio.Future[Any] | None = None
+        self._stopped = False
+        self.task: asyncio.Future[Any] | None = None
         self._tasks = tasks
 
     def call(self, details: tuple[Any, ...]) -> None:
-        if self._melts and self._waiting:
+        if self._stopped or (self.melts and self._waiting):
             return
         self._waiting.append(details)
         self._next()
 
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._waiting) or self._scheduled or self.task is not None
+
+    def stop(self) -> list[tuple[Any, ...]]:
+        """End it; returns what it has not heard."""
+        self._stopped = True
+        unheard, self._waiting = self._waiting, []
+        if self.task is not None and self.task is not asyncio.current_task():
+            self.task.cancel()
+        return unheard
+
     def _next(self) -> None:
-        if self._waiting and not self._scheduled and self._task is None:
+        if self._waiting and not self._scheduled and self.task is None:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._run)
 
     def _run(self) -> None:
         self._scheduled = False
+        if not self._waiting:
+            return
         details = self._waiting.pop(0)
         try:
             returned = self.handler(*details)
@@ -110,18 +155,16 @@ class _Listener:
             log.exception("an event handler raised")
         else:
             if inspect.isawaitable(returned):
-                self._task = asyncio.ensure_future(returned)
-                self._tasks.add(self._task)
-                self._task.add_done_callback(self._done)
+                self.task = asyncio.ensure_future(returned)
+                self._tasks.add(self.task)
+                self.task.add_done_callback(self._done)
                 return
         self._next()
 
     def _done(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)
-        self._task = None
-        if task.cancelled():
-            return
-        error = task.exception()
+        self.task = None
+        error = None if task.cancelled() else task.exception()
         if error is not None:
             log.error("an event handler raised", exc_info=error)
         self._next()

@@ -29,7 +29,15 @@ MOVES = st.lists(
     ),
     max_size=10,
 )
-TAILS = [b"", b"\r\n", b"\r\n.\r\n", b"\r\n.\r\nMAIL FROM:<evil@x>\r\nRCPT TO:<0@t0>\r\n", b"\n.\n", b"\r", b"\n"]
+TAILS = [
+    b"",
+    b"\r\n",
+    b"\r\n.\r\n",
+    b"\r\n.\r\nMAIL FROM:<evil@x>\r\nRCPT TO:<0@t0>\r\n",
+    b"\n.\n",
+    b"\r",
+    b"\n",
+]
 
 
 class Streamed:
@@ -112,7 +120,8 @@ class Server:
             self._end_of_data(unit, code)
         elif unit.startswith(b"MAIL FROM:<t"):
             self._subject = unit[11:-5].decode()
-            assert self._sender is None and not self._failed, "MAIL inside a transaction: an RSET is missing"
+            assert self._sender is None, "MAIL inside a transaction: an RSET is missing"
+            assert not self._failed, "MAIL after a BDAT that failed: an RSET is missing"
             self.order.append(self._subject)
             reply = self._meant[self._subject].mail = self._reply(code)
             self._sender = self._subject if reply.is_success else None
@@ -229,7 +238,13 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
         moves=MOVES,
     )
     def begin(
-        self, count: int, tail: bytes, empty: bool, by_data: bool, cautious: bool, moves: list[tuple[str, int]]
+        self,
+        count: int,
+        tail: bytes,
+        empty: bool,
+        by_data: bool,
+        cautious: bool,
+        moves: list[tuple[str, int]],
     ) -> None:
         name = f"t{len(self.meant)}"
         data = b"" if empty else name.encode() + b" is me" + tail
@@ -387,7 +402,7 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
                 assert not t.chunked or t.written < len(t.commands), "a BDAT before the reply to MAIL"
 
 
-ChunkingAgainstServer.TestCase.settings = settings(max_examples=250, stateful_step_count=15, deadline=None)
+ChunkingAgainstServer.TestCase.settings = settings(max_examples=800, stateful_step_count=15, deadline=None)
 
 
 @pytest.mark.rule("P-02")

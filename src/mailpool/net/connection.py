@@ -135,6 +135,11 @@ class Connection(asyncio.BufferedProtocol):
                 ) from error
             self._time("connect", started)
             self.session = await self._shake_hands(credentials, context, login)
+        except ProtocolError as error:
+            # What a server says out of turn today it may not say tomorrow.
+            error.temporary = True
+            self.abort()
+            raise
         except BaseException:
             self.abort()
             raise
@@ -182,8 +187,10 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _reply(self, phase: Phase) -> Reply:
         """The next reply, however many bytes at a time it comes."""
-        if not self._inbox:
+        # A last word before the end of the connection is an answer all the same.
+        if len(self._inbox) != 1:
             self._raise_if_over(phase)
+        if not self._inbox:
             self._waiter = self._loop.create_future()
             try:
                 async with asyncio.timeout(self._timeouts[phase]):
@@ -223,9 +230,10 @@ class Connection(asyncio.BufferedProtocol):
     async def _start_tls(self, context: ResumingContext) -> None:
         assert self._transport is not None
         options = self._options
+        raw, transport = self._transport, None
         try:
             transport = await self._loop.start_tls(
-                self._transport,
+                raw,
                 self,
                 context,
                 server_hostname=options.effective_servername,
@@ -236,6 +244,11 @@ class Connection(asyncio.BufferedProtocol):
             raise _tls_error(error, options) from error
         except (TimeoutError, OSError) as error:
             raise self._broken(Phase.TLS, error) from error
+        finally:
+            if transport is None:
+                # In mid-handshake asyncio may tell nobody that the connection is lost.
+                self._gone = True
+                raw.abort()
         self._transport = transport
 
     def _name(self) -> str:
@@ -273,6 +286,7 @@ class Connection(asyncio.BufferedProtocol):
         pipeline = self.pipeline
         if pipeline is None:
             return
+        before = pipeline.awaited
         try:
             while self._may_write() and (data := pipeline.data_to_send()):
                 self._send(data)
@@ -281,7 +295,8 @@ class Connection(asyncio.BufferedProtocol):
             self._over(ProtocolError(f"the content could not be read: {error}", phase=Phase.CONTENT))
             return
         awaited = pipeline.awaited
-        if awaited is not None and (self._deadline == math.inf or awaited is Phase.CONTENT):
+        # Each block of content has its own time, and so has the answer after the last one.
+        if awaited is not None and (self._deadline == math.inf or before is Phase.CONTENT):
             self._arm(awaited)
 
     def _may_write(self) -> bool:
@@ -355,6 +370,10 @@ class Connection(asyncio.BufferedProtocol):
         pipeline = self.pipeline
         if pipeline is None:
             self._inbox.extend(replies)
+            if len(self._inbox) > 1:
+                # One command at a time is asked here. Whoever says more could say it without end.
+                self._over(self._violated("it answers more than it was asked", Phase.EHLO))
+                return
             waiter = self._waiter
             if (replies or self._parser.violation) and waiter is not None and not waiter.done():
                 waiter.set_result(None)
@@ -392,6 +411,8 @@ class Connection(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._gone:
+            return
         self._gone = True
         if not self._leaving and self._error is None:
             self._over(self._broken(self._phase(), exc))

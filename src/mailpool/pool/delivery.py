@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import enum
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..address import Envelope
 from ..message import Sealed
 from ..policy.assignment import Lane
 from ..results import Outcome, Phase, RecipientResult, SendResult
@@ -22,6 +25,15 @@ class Pending(asyncio.Future[SendResult]):
         if self.on_cancel is not None:
             self.on_cancel()
         return True
+
+
+class Place(enum.Enum):
+    """Where in the queue a message waits."""
+
+    LINE = "in its line"
+    DOOR = "for its turn to be queued"
+    ALONE = "for a connection of its own"
+    ASLEEP = "for its back-off to end"
 
 
 class Delivery:
@@ -50,6 +62,7 @@ class Delivery:
         "not_before",
         "outcomes",
         "pending",
+        "place",
         "priority",
         "queued_at",
         "replaced",
@@ -89,6 +102,7 @@ class Delivery:
         self.reused = False  # the connection under way had been used before
         self.stale = False  # … and idle for a while before this message
         self.gone = False  # left the queue from the middle
+        self.place = Place.LINE
         self.settled = False
         self.given_up = False  # nobody waits for it any more
         self.detached = False  # and yet its transaction goes on
@@ -104,6 +118,19 @@ class Delivery:
         """Recipients of the next transaction, as a rate by recipients counts them."""
         count = len(self.pending)
         return count if self.most_recipients is None else min(count, self.most_recipients)
+
+    @property
+    def may_have_been_delivered(self) -> bool:
+        """Whether somebody may have it whatever comes now."""
+        return self.maybe_duplicate or any(result.accepted for result in self.outcomes.values())
+
+    @property
+    def unsent(self) -> Sealed:
+        """What is left of the message: to the recipients that have no outcome."""
+        if not self.outcomes:
+            return self.sealed
+        left = [self.envelope.recipients[index] for index in self.pending]
+        return dataclasses.replace(self.sealed, envelope=Envelope(self.envelope.sender, left))
 
     def recipients(self, others: Outcome, phase: Phase) -> tuple[RecipientResult, ...]:
         """What became of each recipient; ``others`` is what became of those that the server said nothing final about.

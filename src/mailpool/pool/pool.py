@@ -8,7 +8,6 @@ only place that acts on decisions, and never runs inside itself.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import math
 import random
@@ -341,7 +340,7 @@ class Pool:
             message_id=delivery.message_id,
             attempts=delivery.attempts,
             recipients=delivery.recipients(PoolClosed.outcome, Phase.QUEUE),
-            may_have_been_delivered=delivery.maybe_duplicate,
+            may_have_been_delivered=delivery.may_have_been_delivered,
         )
 
     # -- callers that give up --------------------------------------------------------------------------------------
@@ -380,7 +379,7 @@ class Pool:
                 + ("; it may still be delivered" if on_its_way else ""),
                 phase=phase,
                 temporary=True,
-                may_have_been_delivered=delivery.maybe_duplicate or on_its_way,
+                may_have_been_delivered=delivery.may_have_been_delivered or on_its_way,
                 message_id=delivery.message_id,
                 attempts=delivery.attempts,
                 recipients=delivery.recipients(DeadlineExceeded.outcome, phase),
@@ -398,9 +397,15 @@ class Pool:
         """
         self._draining = True
         self._queue.shut()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(timeout):
                 await self._ledger.all_settled()
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            # Nobody comes back to close what is left open.
+            await self.close(0)
+            raise
         return await self.close(close_timeout)
 
     async def close(self, timeout: float = 10.0) -> list[Sealed]:
@@ -420,6 +425,7 @@ class Pool:
         for delivery in unsettled:
             if delivery not in in_flight:
                 self._ledger.settle(delivery, self._closed(delivery))
+        self._queue.clear()
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.shield(self._gone)
@@ -430,7 +436,7 @@ class Pool:
             self._roster.cut("the transporter was closed, and the closing was cancelled")
             raise
         await self._roster.tasks_ended()
-        return [delivery.sealed for delivery in unsettled if _was_not_sent(delivery)]
+        return [delivery.unsent for delivery in unsettled if _was_not_sent(delivery)]
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
@@ -450,8 +456,8 @@ class Pool:
             busy=open_now - idle,
             idle=idle,
             closing=self._state.total - opening - open_now,
-            queued=len(self._queue) if self._gone is None else 0,
-            held_back=self._queue.held_back if self._gone is None else 0,
+            queued=len(self._queue),
+            held_back=self._queue.held_back,
             in_flight=len(self._roster.in_flight()),
             max_connections=self._state.max_connections,
             rates=self._options.rate,

@@ -12,7 +12,7 @@ from ..errors import QueueFull
 from ..options import Options
 from ..policy.assignment import Lane, pop_due, push_sleeping
 from ..results import Phase
-from .delivery import Delivery
+from .delivery import Delivery, Place
 
 
 class Queue:
@@ -27,6 +27,7 @@ class Queue:
         self._room_below = min(options.max_connections * options.pipeline_depth, options.max_queue)
         self._on_room = on_room
         self._overflow: deque[Delivery] = deque()  # beyond max_queue, waiting for their turn to be queued
+        self._held_back = 0  # of these, those that are not gone
         self._waiting = 0
         self._had_room = False
         self._shut = False
@@ -39,7 +40,7 @@ class Queue:
     @property
     def held_back(self) -> int:
         """How many wait for their turn to be queued."""
-        return len(self._overflow)
+        return self._held_back
 
     # -- room ------------------------------------------------------------------------------------------------------
 
@@ -68,6 +69,11 @@ class Queue:
         self._shut = True
         self._wake()
 
+    def clear(self) -> None:
+        """Forget whoever waits: each of them has been told."""
+        self._waiting = self._held_back = 0
+        self._overflow.clear()
+
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
@@ -86,6 +92,8 @@ class Queue:
             self._count(1)
         elif may_wait:
             self._overflow.append(delivery)
+            self._held_back += 1
+            delivery.place = Place.DOOR
             delivery.lane.held_back += 1
         else:
             raise QueueFull(
@@ -100,18 +108,24 @@ class Queue:
         """In front: it has lost its turn, or its other recipients were served already."""
         lane = self._back(delivery)
         if alone:
+            delivery.place = Place.ALONE
             lane.alone.appendleft(delivery)
         else:
+            delivery.place = Place.LINE
             lane.line.put_first(delivery)
 
     def put_to_sleep(self, delivery: Delivery, until: float) -> None:
         """It has a back-off of its own, and travels alone after it (P-18)."""
         delivery.not_before = until
+        delivery.place = Place.ASLEEP
         push_sleeping(self._back(delivery), delivery, next(self._order))
 
     def wake_first(self, lane: Lane) -> None:
         """The back-off of the lane's first sleeper is over."""
         delivery: Delivery = pop_due(lane)
+        if delivery.gone:
+            return
+        delivery.place = Place.ALONE
         delivery.waiting_since = self._loop.time()
         lane.alone.append(delivery)
 
@@ -120,6 +134,10 @@ class Queue:
         admitted = False
         while self._overflow and self._waiting < self._most:
             delivery = self._overflow.popleft()
+            if delivery.gone:
+                continue
+            self._held_back -= 1
+            delivery.place = Place.LINE
             delivery.lane.held_back -= 1
             delivery.lane.line.append(delivery)
             self._count(1)
@@ -142,7 +160,8 @@ class Queue:
         held_back = (
             [delivery for delivery in self._overflow if delivery.lane is lane] if lane.held_back else []
         )
-        return [*lane.alone, *lane.line, *(entry[2] for entry in lane.sleeping), *held_back]
+        everybody = [*lane.alone, *lane.line, *(entry[2] for entry in lane.sleeping), *held_back]
+        return [delivery for delivery in everybody if not delivery.gone]
 
     # -- out -------------------------------------------------------------------------------------------------------
 
@@ -154,16 +173,16 @@ class Queue:
     def leave(self, delivery: Delivery) -> None:
         """``delivery`` waits somewhere, and shall not be sent."""
         lane = delivery.lane
-        if delivery in self._overflow:
-            self._overflow.remove(delivery)
-            lane.held_back -= 1
-            return
-        if delivery in lane.alone:
-            lane.alone.remove(delivery)
-        elif any(entry[2] is delivery for entry in lane.sleeping):
-            lane.sleeping = sorted(
-                entry for entry in lane.sleeping if entry[2] is not delivery
-            )  # a heap, too
-        else:
-            lane.line.left(delivery)
+        match delivery.place:
+            case Place.DOOR:
+                delivery.gone = True
+                self._held_back -= 1
+                lane.held_back -= 1
+                return
+            case Place.ALONE:
+                lane.alone.remove(delivery)
+            case Place.ASLEEP:
+                delivery.gone = True  # and dropped when it would have woken
+            case Place.LINE:
+                lane.line.left(delivery)
         self._waiting -= 1

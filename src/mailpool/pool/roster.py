@@ -35,6 +35,8 @@ _BACKOFF_BASE = 0.1
 _BACKOFF_CAP = 30.0
 # What is wrong with a certificate or a name stays wrong for a moment: messages that come meanwhile fail untried.
 _LASTING = 1.0
+# How long a provider of access tokens may take, in seconds.
+_TOKEN_TIMEOUT = 60.0
 # P-10: connections that were opened together end apart; the share of their age that chance may take away.
 _AGE_JITTER = 0.25
 
@@ -179,7 +181,7 @@ class Roster:
             assert lane.credentials is not None
             if not again:
                 held = await lane.gate.enter()
-            token = await access_token(lane.credentials)
+            token = await self._token(lane.credentials)
             if callable(lane.credentials.access_token):
                 self._notify("token", lane.credentials.user)
             return token
@@ -202,6 +204,26 @@ class Roster:
         finally:
             if held:
                 lane.gate.leave()
+
+    async def _token(self, credentials: Credentials) -> str | None:
+        """The provider of tokens is the user's: it may hang, raise, or be cancelled by somebody else."""
+        seconds = self._options.command_timeout or _TOKEN_TIMEOUT
+        try:
+            async with asyncio.timeout(seconds):
+                return await access_token(credentials)
+        except TimeoutError:
+            raise TimedOut(
+                f"the provider of access tokens gave none within {seconds:g} s",
+                phase=Phase.AUTH,
+                temporary=True,
+            ) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise AuthenticationFailed(
+                "the provider of access tokens was cancelled", phase=Phase.AUTH, temporary=True
+            ) from None
 
     def _open_ended(self, task: asyncio.Task[None], slot: Slot, lane: PoolLane) -> None:
         self._opening.discard(task)

@@ -147,7 +147,7 @@ def _refusal(delivery: Delivery, recipients: tuple[RecipientResult, ...]) -> Sen
         recipients=recipients,
         message_id=delivery.message_id,
         attempts=delivery.attempts,
-        may_have_been_delivered=delivery.maybe_duplicate,
+        may_have_been_delivered=delivery.may_have_been_delivered,
     )
 
 
@@ -176,5 +176,5 @@ def told(error: SendError, delivery: Delivery) -> SendError:
         delivery.message_id,
         delivery.attempts,
         delivery.recipients(error.outcome, error.phase),
-        may_have_been_delivered=delivery.maybe_duplicate,
+        may_have_been_delivered=delivery.may_have_been_delivered,
     )
