@@ -1,0 +1,79 @@
+"""Where things are fetched to and built, and which cores there are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.interop.servers.debian import Unpacked, unpacked
+from tests.interop.servers.real_server import NotAvailable, cache_folder
+
+__all__ = ["NotAvailable", "Unpacked", "unpacked"]
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+NODEMAILER = "nodemailer@^10.6"
+PYTHON_PEERS = ("aiosmtplib>=5,<6",)
+
+
+def cores() -> tuple[set[int], set[int]]:
+    """The cores for servers and those for clients; the same ones when there is only one."""
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        return set(usable), set(usable)
+    return {usable[0]}, {usable[1]}
+
+
+def _run(*command: str | Path, what: str) -> None:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280, check=False
+    )
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise NotAvailable(f"{what}: {' '.join(words)}")
+
+
+def built(program: str) -> Path:
+    """A program of ``benchmarks/sink``, compiled when its source is newer."""
+    source = HERE / "sink" / f"{program}.c"
+    binary = cache_folder("bench") / program
+    if binary.exists() and binary.stat().st_mtime > source.stat().st_mtime:
+        return binary
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise NotAvailable(f"there is no C compiler for {program}.c")
+    command = [compiler, "-O2", "-Wall", "-o", binary, source]
+    if program == "sink":
+        try:
+            _run(*command, "-DWITH_TLS", "-lssl", "-lcrypto", what=program)
+        except NotAvailable:
+            pass  # no headers of OpenSSL: without TLS then
+        else:
+            return binary
+    _run(*command, what=program)
+    return binary
+
+
+def node_modules() -> Path:
+    """A folder with Nodemailer in it."""
+    folder = cache_folder("bench") / "node"
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise NotAvailable("node and npm are not installed")
+    modules = folder / "node_modules"
+    if not (modules / "nodemailer" / "package.json").exists():
+        options = ["--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix", str(folder)]
+        _run(npm, "install", *options, NODEMAILER, what="npm could not fetch Nodemailer")
+    return modules
+
+
+def python_peers() -> Path:
+    """A folder for PYTHONPATH with the peers from PyPI."""
+    folder = cache_folder("bench") / "python"
+    if not (folder / "aiosmtplib").exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]
+        _run(*pip, folder, *PYTHON_PEERS, what="pip could not fetch aiosmtplib")
+    return folder
