@@ -53,6 +53,10 @@ class LoginGate:
         self._proven = False
         self.refused = error
 
+    def doubt(self) -> None:
+        """No connection is logged in any more: the password may have been changed, and is tried once."""
+        self._proven = False
+
     def reopen(self) -> None:
         """Time has passed: the credentials may be tried again."""
         self.refused = None

@@ -236,7 +236,6 @@ class Roster:
         slot.opening = False
         lane.opening -= 1
         lane.open += 1
-        lane.failures = 0
         lane.first_failure_at = None
         lane.retry_at = lane.blocked_until = 0.0
         lane.gate.succeeded()
@@ -281,21 +280,19 @@ class Roster:
             self._forget(slot)
         # One that waited at the gate only heard what another connection was told.
         if error is None or error is lane.gate.refused or self._shut is not None:
+            self._desk.schedule()
             return
-        now = self._loop.time()
-        lane.failures += 1
         lane.last_error = error
         self._counts.connection_failures += 1
         log.warning("connection failed: %s", error, extra={"phase": str(error.phase)})
         self._notify("connection_failed", error)
         if isinstance(error, AuthenticationFailed):
             lane.gate.failed(error)
+        now = self._loop.time()
+        self._count_failure(lane)
         if error.temporary:
             if lane.first_failure_at is None:
                 lane.first_failure_at = now
-            lane.retry_at = now + full_jitter(
-                lane.failures, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP
-            )
         else:
             wrong_login = isinstance(error, AuthenticationFailed)
             lane.blocked_until = now + (self._options.auth_retry_after if wrong_login else _LASTING)
@@ -304,10 +301,17 @@ class Roster:
                 self._desk.unreachable(lane, error)
         self._desk.run()
 
+    def _count_failure(self, lane: PoolLane) -> None:
+        lane.failures += 1
+        wait = full_jitter(lane.failures, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
+        lane.retry_at = self._loop.time() + wait
+
     # -- what connections report -----------------------------------------------------------------------------------
 
     def progress(self, connection: Connection) -> None:
         slot = self._slots[connection]
+        if slot.lane.failures and connection.pipeline is not None and connection.pipeline.has_taken_mail:
+            slot.lane.failures = 0
         self._take_finished(connection)
         self.update(slot)
         self._desk.run()
@@ -323,6 +327,9 @@ class Roster:
             lane.unused += 1
             wait = full_jitter(lane.unused, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
             lane.refill_at = self._loop.time() + wait
+        elif connection.pipeline is not None and not connection.pipeline.has_taken_mail:
+            # It let us in and took nothing: for the back-off that is no better than a closed door.
+            self._count_failure(lane)
         self._take_finished(connection)
         # A reply that does not come may be a slow server's; twice is not.
         if connection.suspect is not None:
@@ -436,6 +443,9 @@ class Roster:
         del lane.slots[slot]
         lane.ending.pop(slot, None)
         lane.probing.pop(slot, None)
+        if not lane.open:
+            assert isinstance(lane, PoolLane)
+            lane.gate.doubt()
 
     def _mark_leaving(self, slot: Slot) -> None:
         if not slot.leaving:

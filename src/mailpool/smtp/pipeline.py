@@ -63,6 +63,7 @@ class Pipeline:
         "_window",
         "_writing",
         "finished",
+        "has_taken_mail",
     )
 
     def __init__(self, *, pipelining: bool, chunking: bool = False, depth: int = 1) -> None:
@@ -81,6 +82,7 @@ class Pipeline:
         self._expected = 0
         self._unflushed = 0
         self._reset_due = False
+        self.has_taken_mail = False  # whether a MAIL was ever accepted
         self.finished: list[Transaction] = []
 
     @property
@@ -218,8 +220,6 @@ class Pipeline:
         assert isinstance(t.content, BytesContent)
         t.written += 1
         self._ends += 1
-        if t.answered > t.recipient_count:
-            t.stage = Phase.END_OF_DATA
         data = with_crlf(t.content.data)
         # The server may answer as soon as it has the command.
         self._write(commands.bdat(len(data)))
@@ -229,16 +229,26 @@ class Pipeline:
             self._writing = None
         else:
             self._stream = self._chunk_blocks(t, data)
+        if t.answered > t.recipient_count:
+            t.stage = self._stage_of_chunk(t)
 
     def _chunk_blocks(self, t: Transaction, data: bytes) -> Iterator[bytes]:
         for start in range(0, len(data), ONE_PIECE):
             if start + ONE_PIECE >= len(data):
                 self._ending.append(t)
+                if t.stage is Phase.CONTENT:
+                    t.stage = Phase.END_OF_DATA
             yield data[start : start + ONE_PIECE]
         self._writing = None
         if self._reset_due:
+            # It was refused before it was written, and has stood in its place until now.
             self._reset_due = False
+            self._owed.popleft()
             self._reset()
+
+    def _stage_of_chunk(self, t: Transaction) -> Phase:
+        """Where a transaction is whose recipients are answered and whose BDAT is written, or being written."""
+        return Phase.CONTENT if self._writing is t and not t.end_written else Phase.END_OF_DATA
 
     def _reset(self) -> None:
         self._owed.append(Phase.RSET)
@@ -264,6 +274,7 @@ class Pipeline:
 
     def _write_end(self, t: Transaction, stuffer: DotStuffer) -> None:
         self._write(stuffer.finish())
+        self._ends += 1
         t.stage = Phase.END_OF_DATA
         self._ending.append(t)
         self._writing = None
@@ -272,7 +283,7 @@ class Pipeline:
 
     def _on_mail(self, t: Transaction, reply: Reply) -> None:
         if reply.is_success:
-            t.mail_accepted = True
+            t.mail_accepted = self.has_taken_mail = True
         elif reply.code >= 400:
             t.reply = reply
         else:
@@ -294,7 +305,7 @@ class Pipeline:
             t.refused[t.answered - 1] = reply
         t.answered += 1
         if t.answered > t.recipient_count:
-            t.stage = Phase.END_OF_DATA if t.chunked and t.written == len(t.commands) else Phase.DATA
+            t.stage = self._stage_of_chunk(t) if t.chunked and t.written == len(t.commands) else Phase.DATA
         self._go_on(t)
 
     def _on_data(self, t: Transaction, reply: Reply) -> None:
@@ -322,7 +333,10 @@ class Pipeline:
         # A transaction that has its verdict already wrote a lone dot, and the answer to that means nothing.
         if t.verdict is Verdict.OPEN:
             self._decide(t, reply)
+            self._ends -= 1
         self._owed.popleft()
+        if self._writing is not None:
+            self._go_on(self._writing)
 
     def _decide(self, t: Transaction, reply: Reply) -> None:
         if not reply.is_success and reply.code < 400:
@@ -333,22 +347,28 @@ class Pipeline:
 
     def _on_chunk(self, t: Transaction, reply: Reply) -> None:
         """The answer to BDAT, which may come before all of a large content is written: a refusal is taken then."""
-        if reply.code in _NOT_UNDERSTOOD or (reply.is_success and (t.is_pointless or not t.end_written)):
-            # The server does not know the command and has read content as commands; or it took a message that nobody
-            # was to receive, or a part of it. What the next replies belong to is anybody's guess.
+        if reply.code in _NOT_UNDERSTOOD:
+            # The server has read content as commands. It has taken nothing, and will take nothing in this way.
+            for other in self._owed:
+                if isinstance(other, Transaction):
+                    other.end_written = False
+            raise ProtocolViolation(f"BDAT is offered and not understood: {reply}")
+        if reply.code < 400 and (not reply.is_success or t.is_pointless or not t.end_written):
+            # It took a message that nobody was to receive, or a part of one, or wants to hear more.
             raise ProtocolViolation(f"BDAT was answered {reply}")
         if t.is_pointless:
             self._finish_refused(t)
         else:
             self._decide(t, reply)
         self._ends -= 1
+        if not t.end_written:
+            # No RSET can be put into the midst of the content, and the server still reads that.
+            self._reset_due = True
+            return
         self._owed.popleft()
-        # What follows has an RSET in front already; and none can be put into the midst of the content.
         if not reply.is_success and not self._owed:
-            if t.end_written:
-                self._reset()
-            else:
-                self._reset_due = True
+            # What follows would have an RSET in front already.
+            self._reset()
         if self._writing is not None and self._writing is not t:
             self._go_on(self._writing)
 
@@ -386,5 +406,6 @@ _ON_REPLY: dict[Phase, Callable[[Pipeline, Transaction, Reply], None]] = {
     Phase.MAIL: Pipeline._on_mail,
     Phase.RCPT: Pipeline._on_rcpt,
     Phase.DATA: Pipeline._on_data,
+    Phase.CONTENT: Pipeline._on_end,
     Phase.END_OF_DATA: Pipeline._on_end,
 }
