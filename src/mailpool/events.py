@@ -55,7 +55,11 @@ class Events:
 
     def remove(self, event: str, handler: Handler) -> None:
         """Take a handler away; one that is not there is no error."""
-        self._handlers[event] = [x for x in self._handlers.get(event, ()) if x.handler is not handler]
+        listeners = self._handlers.get(event, [])
+        for listener in listeners:
+            if listener.handler is handler:
+                listener.forget()
+        self._handlers[event] = [listener for listener in listeners if listener.handler is not handler]
 
     def wanted(self, event: str) -> bool:
         return bool(self._handlers.get(event))
@@ -131,10 +135,15 @@ class _Listener:
     def is_busy(self) -> bool:
         return bool(self._waiting) or self._scheduled or self.task is not None
 
+    def forget(self) -> None:
+        """Call it no more; a call that is under way goes on."""
+        self._stopped = True
+        self._waiting.clear()
+
     def stop(self) -> list[tuple[Any, ...]]:
         """End it; returns what it has not heard."""
-        self._stopped = True
-        unheard, self._waiting = self._waiting, []
+        unheard = self._waiting.copy()
+        self.forget()
         if self.task is not None and self.task is not asyncio.current_task():
             self.task.cancel()
         return unheard

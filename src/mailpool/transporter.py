@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime
 import logging
 import secrets
 import socket
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+)
 from email.message import Message as StdlibMessage
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
-from .errors import MailpoolError, PoolClosed, UsageError
+from .errors import PoolClosed, UsageError
 from .events import Events, Handler
 from .message import Message, Sealed, seal
 from .net.connection import Connector, connect
@@ -154,23 +163,24 @@ class Transporter:
         def start(item: M) -> None:
             try:
                 future = transport.submit(self._seal(item), priority=priority)
-            except MailpoolError as error:
+            except Exception as error:  # whatever is wrong with one message, the others go on
                 ended.put_nowait(SendOutcome(item, error=error))
                 return
             futures.add(future)
             future.add_done_callback(lambda done: note(item, done))
 
         async def pull() -> None:
-            async for item in _as_async(source):
-                start(item)
-                # A consumer that is slow, or a queue that is full: the source waits for both.
-                while ended.qsize() > backlog:
-                    consumed.clear()
-                    await consumed.wait()
-                if not (transport.is_idle() or await transport.room()):
-                    raise PoolClosed(
-                        "the transporter was closed before the source was exhausted", phase=Phase.QUEUE
-                    )
+            async with contextlib.aclosing(_as_async(source)) as items:
+                async for item in items:
+                    start(item)
+                    # A consumer that is slow, or a queue that is full: the source waits for both.
+                    while ended.qsize() > backlog:
+                        consumed.clear()
+                        await consumed.wait()
+                    if not (transport.is_idle() or await transport.room()):
+                        raise PoolClosed(
+                            "the transporter was closed before the source was exhausted", phase=Phase.QUEUE
+                        )
 
         puller = asyncio.ensure_future(pull())
         puller.add_done_callback(lambda _: ended.put_nowait(None))
@@ -345,10 +355,15 @@ def _identity(auth: Credentials | Mapping[str, Any] | tuple[str, str] | None) ->
     return None if auth is None else Credentials.of(auth)
 
 
-async def _as_async(source: Iterable[M] | AsyncIterable[M]) -> AsyncIterator[M]:
+async def _as_async(source: Iterable[M] | AsyncIterable[M]) -> AsyncGenerator[M, None]:
     if isinstance(source, AsyncIterable):
-        async for item in source:
-            yield item
+        try:
+            async for item in source:
+                yield item
+        finally:
+            # Its own clean-up is not left to the garbage collector, which would do it in a task that nobody awaits.
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
     else:
         for item in source:
             yield item
