@@ -25,7 +25,7 @@ from typing import Any, Generic, TypeVar, overload
 from .errors import PoolClosed, UsageError
 from .events import Events, Handler
 from .message import Message, Sealed, seal
-from .net.connection import Connector, connect
+from .net.connect import Connector, connect
 from .options import Credentials, Options, parse_options
 from .pool.statistics import PoolStats
 from .results import Phase, SendResult

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 
-from ..errors import SendError
+from ..errors import AuthenticationFailed, SendError, TimedOut
 from ..options import Credentials
+from ..results import Phase
+
+# How long a provider of access tokens may take, in seconds.
+PROVIDER_TIMEOUT = 60.0
 
 
 class LoginGate:
@@ -26,19 +30,19 @@ class LoginGate:
 
         :raises SendError: the same credentials were refused on another connection meanwhile
         """
-        if self._proven:
+        if self.is_open():
             return False
         await self._lock.acquire()
         # Another one may have gone meanwhile.
-        if self.refused is None and not self._known:
+        if self.refused is None and not self.is_open():
             return True
         self._lock.release()
         if self.refused is not None:
             raise self.refused
         return False
 
-    @property
-    def _known(self) -> bool:
+    def is_open(self) -> bool:
+        """Whether a login has succeeded, and nothing has cast doubt on it since."""
         return self._proven
 
     def leave(self) -> None:
@@ -62,10 +66,35 @@ class LoginGate:
         self.refused = None
 
 
-async def access_token(credentials: Credentials) -> str | None:
-    """The token to use now: a fixed one, or what the provider gives."""
+async def access_token(credentials: Credentials, *, timeout: float = PROVIDER_TIMEOUT) -> str | None:
+    """The token to use now: a fixed one, or what the provider gives; None where there is none.
+
+    The provider is the user's: it may hang, raise, or be cancelled by somebody else, and none of that may hold a
+    message for ever.
+
+    :param timeout: seconds that the provider may take
+    :raises AuthenticationFailed: it failed; temporary
+    :raises TimedOut: it took too long; temporary
+    """
     token = credentials.access_token
     if not callable(token):
         return token
-    given = token()
-    return await given if inspect.isawaitable(given) else given
+    why = "was cancelled"
+    cause: BaseException | None = None
+    try:
+        async with asyncio.timeout(timeout):
+            given = token()
+            return await given if inspect.isawaitable(given) else given
+    except TimeoutError:
+        raise TimedOut(
+            f"the provider of access tokens gave none within {timeout:g} s", phase=Phase.AUTH, temporary=True
+        ) from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+    except Exception as error:
+        why, cause = f"failed: {type(error).__name__}: {error}", error
+    raise AuthenticationFailed(
+        f"the provider of access tokens {why}", phase=Phase.AUTH, temporary=True
+    ) from cause

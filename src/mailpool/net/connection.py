@@ -7,14 +7,12 @@ for a command. Each read is one pass: all replies, then the owner, who may begin
 from __future__ import annotations
 
 import asyncio
-import math
-import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
-from ..errors import ConnectionFailed, ProtocolError, SendError, TimedOut, TLSFailed
+from ..errors import ConnectionFailed, ProtocolError, SendError, TimedOut
 from ..options import Credentials, Options
 from ..results import Phase, Reply
 from ..smtp import commands
@@ -22,11 +20,12 @@ from ..smtp.handshake import Expect, Login, Session, StartTLS, Write, handshake
 from ..smtp.pipeline import Pipeline
 from ..smtp.replies import ProtocolViolation, ReplyParser
 from ..smtp.transaction import Transaction
-from .dial import dial
+from .connect import Connector, connect
+from .deadline import Deadline
+from .own_name import own_name
 from .timeouts import FAREWELL, phase_timeouts
-from .tls import ResumingContext
+from .tls import ResumingContext, tls_error
 
-Connector = Callable[[Options, "Connection", ResumingContext | None], Awaitable[asyncio.Transport]]
 LoginHook = Callable[[bool], Awaitable[str | None]]
 
 # Plain asyncio.Protocol takes a fresh 256 KiB for each read; one buffer kept for the life of a connection halves the
@@ -45,27 +44,6 @@ class Owner(Protocol):
 
     def closed(self, connection: Connection) -> None:
         """The transport is gone: nothing of the connection is left."""
-
-
-async def connect(
-    options: Options, connection: Connection, context: ResumingContext | None
-) -> asyncio.Transport:
-    """Dial, and do TLS from the first byte when ``context`` is given."""
-    sock = await dial(options)
-    loop = asyncio.get_running_loop()
-    try:
-        transport, _ = await loop.create_connection(
-            lambda: connection,
-            sock=sock,
-            ssl=context,
-            server_hostname=options.effective_servername if context is not None else None,
-            ssl_handshake_timeout=options.connection_timeout if context is not None else None,
-            ssl_shutdown_timeout=FAREWELL if context is not None else None,
-        )
-    except BaseException:
-        sock.close()
-        raise
-    return transport
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -99,10 +77,9 @@ class Connection(asyncio.BufferedProtocol):
         self._leaving = False  # QUIT is on its way
         self._gone = False
         self._paused = False
-        self._deadline = math.inf
-        self._timer: asyncio.TimerHandle | None = None
-        # A timer set so long ahead is never later than a deadline set after it, so it need not be moved.
-        self._tick = min(self._timeouts.values())
+        # No phase is shorter than the shortest, so one timer serves all of them.
+        self._deadline = Deadline(self._loop, self._time_is_up, shortest=min(self._timeouts.values()))
+        self._farewell: asyncio.TimerHandle | None = None
 
     # -- opening ---------------------------------------------------------------------------------------------------
 
@@ -125,7 +102,7 @@ class Connection(asyncio.BufferedProtocol):
                     options, self, context if options.effective_secure else None
                 )
             except (ssl.SSLError, ssl.CertificateError) as error:
-                raise _tls_error(error, options) from error
+                raise tls_error(error, options) from error
             except (TimeoutError, ConnectionError) as error:
                 phase = Phase.TLS if options.effective_secure else Phase.CONNECT
                 raise self._broken(phase, error) from error
@@ -153,7 +130,12 @@ class Connection(asyncio.BufferedProtocol):
         self, credentials: Credentials | None, context: ResumingContext, login: LoginHook | None
     ) -> Session:
         options = self._options
-        dialogue = handshake(options, credentials, name=self._name(), encrypted=options.effective_secure)
+        dialogue = handshake(
+            options,
+            credentials,
+            name=own_name(options, self.transport_info("sockname")),
+            encrypted=options.effective_secure,
+        )
         answer: Reply | str | None = None
         try:
             while True:
@@ -241,7 +223,7 @@ class Connection(asyncio.BufferedProtocol):
                 ssl_shutdown_timeout=FAREWELL,
             )
         except (ssl.SSLError, ssl.CertificateError) as error:
-            raise _tls_error(error, options) from error
+            raise tls_error(error, options) from error
         except (TimeoutError, OSError) as error:
             raise self._broken(Phase.TLS, error) from error
         finally:
@@ -250,23 +232,6 @@ class Connection(asyncio.BufferedProtocol):
                 self._gone = True
                 raw.abort()
         self._transport = transport
-
-    def _name(self) -> str:
-        """What EHLO says: the option, this machine's full name, or the address literal of the socket."""
-        if self._options.name is not None:
-            return self._options.name
-        name = socket.gethostname()
-        if "." in name:
-            try:
-                commands.hello("EHLO", name)
-            except commands.InvalidCommand:
-                pass
-            else:
-                return name
-        assert self._transport is not None
-        own = self._transport.get_extra_info("sockname")
-        address = str(own[0]).partition("%")[0] if isinstance(own, tuple) and own else "127.0.0.1"
-        return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
     # -- transactions ----------------------------------------------------------------------------------------------
 
@@ -296,8 +261,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         awaited = pipeline.awaited
         # Each block of content has its own time, and so has the answer after the last one.
-        if awaited is not None and (self._deadline == math.inf or before is Phase.CONTENT):
-            self._arm(awaited)
+        if awaited is not None and (not self._deadline.is_set or before is Phase.CONTENT):
+            self._deadline.set(self._timeouts[awaited])
 
     def _may_write(self) -> bool:
         """Writing may make the transport pause us, so this is asked each time."""
@@ -321,14 +286,14 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._leaving = True
         self._keep_session()
-        self._stop_timer()
+        self._deadline.clear()
         self._send(commands.QUIT)
-        self._timer = self._loop.call_later(FAREWELL, self._cut)
+        self._farewell = self._loop.call_later(FAREWELL, self._cut)
 
     def abort(self) -> None:
         """Close at once, whatever is under way; the owner is not told what was lost."""
         self._leaving = True
-        self._stop_timer()
+        self._deadline.clear()
         self._cut()
 
     def destroy(self, error: SendError) -> None:
@@ -344,7 +309,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._error is not None or self._leaving:
             return
         self._error = error
-        self._stop_timer()
+        self._deadline.clear()
         self._keep_session()
         if self._transport is not None:
             self._transport.abort()
@@ -398,9 +363,9 @@ class Connection(asyncio.BufferedProtocol):
         if replies:
             awaited = pipeline.awaited
             if awaited is None:
-                self._deadline = math.inf
+                self._deadline.unset()
             else:
-                self._arm(awaited)
+                self._deadline.set(self._timeouts[awaited])
             self._owner.progress(self)
             self.flush()
 
@@ -416,7 +381,9 @@ class Connection(asyncio.BufferedProtocol):
         self._gone = True
         if not self._leaving and self._error is None:
             self._over(self._broken(self._phase(), exc))
-        self._stop_timer()
+        self._deadline.clear()
+        if self._farewell is not None:
+            self._farewell.cancel()
         self._owner.closed(self)
 
     def pause_writing(self) -> None:
@@ -428,20 +395,8 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- time ------------------------------------------------------------------------------------------------------
 
-    def _arm(self, phase: Phase) -> None:
-        """The reply for ``phase`` is due; one timer serves all of them and moves only when it fires."""
-        self._deadline = self._loop.time() + self._timeouts[phase]
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._tick, self._on_tick)
-
-    def _on_tick(self) -> None:
-        self._timer = None
-        if self._deadline == math.inf:
-            return
-        now = self._loop.time()
-        if now < self._deadline:
-            self._timer = self._loop.call_at(min(self._deadline, now + self._tick), self._on_tick)
-        elif self.pipeline is not None:
+    def _time_is_up(self) -> None:
+        if self.pipeline is not None:
             awaited = self.pipeline.awaited or Phase.QUEUE
             # A server that throws away what it got with the command before leaves a group half answered.
             if awaited in (Phase.RCPT, Phase.DATA):
@@ -453,12 +408,6 @@ class Connection(asyncio.BufferedProtocol):
         if self.session is None or not self.session.capabilities.pipelining:
             return None
         return "CHUNKING" if self.session.capabilities.chunking else "PIPELINING"
-
-    def _stop_timer(self) -> None:
-        self._deadline = math.inf
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     # -- details ---------------------------------------------------------------------------------------------------
 
@@ -518,29 +467,3 @@ class Connection(asyncio.BufferedProtocol):
         else:
             state = f"waiting for the reply to {self.pipeline.awaited}"
         return f"<Connection to {self._options.host}:{self._options.effective_port}, {state}, {self.served} served>"
-
-
-# What no retry mends: the two sides will disagree in the same way next time.
-_LASTING = (
-    "WRONG_VERSION_NUMBER",
-    "UNSUPPORTED_PROTOCOL",
-    "ALERT_PROTOCOL_VERSION",
-    "NO_SHARED_CIPHER",
-    "UNKNOWN_CA",
-)
-
-
-def _tls_error(error: ssl.SSLError, options: Options) -> TLSFailed:
-    where = options.effective_servername
-    reason = error.reason or ""
-    lasting = isinstance(error, ssl.SSLCertVerificationError) or any(word in reason for word in _LASTING)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        words = f"the certificate of {where} is not trusted: {error.verify_message}"
-        advice = "give its authority with tls={'ca_file': …}, or the right name with servername"
-    elif "WRONG_VERSION_NUMBER" in reason:
-        words = f"{where} does not speak TLS from the first byte on port {options.effective_port}"
-        advice = "use secure=False: STARTTLS is then used by itself"
-    else:
-        words = f"the TLS handshake with {where} failed: {reason or error}"
-        advice = "the server's TLS versions or certificates may not suit"
-    return TLSFailed(f"{words}; {advice}", phase=Phase.TLS, temporary=not lasting)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, TLSFailed
 from ..options import Options, TLSOptions
+from ..results import Phase
 
 
 def context_for(options: Options) -> ResumingContext:
@@ -84,3 +85,30 @@ class ResumingContext(ssl.SSLContext):
     def forget_session(self) -> None:
         """The next handshake is a full one, as after a failure."""
         self._session = None
+
+
+# What no retry mends: the two sides will disagree in the same way next time.
+_LASTING = (
+    "WRONG_VERSION_NUMBER",
+    "UNSUPPORTED_PROTOCOL",
+    "ALERT_PROTOCOL_VERSION",
+    "NO_SHARED_CIPHER",
+    "UNKNOWN_CA",
+)
+
+
+def tls_error(error: ssl.SSLError, options: Options) -> TLSFailed:
+    """What went wrong in a handshake, in words; ``temporary`` unless time will not mend it."""
+    where = options.effective_servername
+    reason = error.reason or ""
+    lasting = isinstance(error, ssl.SSLCertVerificationError) or any(word in reason for word in _LASTING)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words = f"the certificate of {where} is not trusted: {error.verify_message}"
+        advice = "give its authority with tls={'ca_file': …}, or the right name with servername"
+    elif "WRONG_VERSION_NUMBER" in reason:
+        words = f"{where} does not speak TLS from the first byte on port {options.effective_port}"
+        advice = "use secure=False: STARTTLS is then used by itself"
+    else:
+        words = f"the TLS handshake with {where} failed: {reason or error}"
+        advice = "the server's TLS versions or certificates may not suit"
+    return TLSFailed(f"{words}; {advice}", phase=Phase.TLS, temporary=not lasting)

@@ -23,7 +23,8 @@ from ..errors import (
     UsageError,
 )
 from ..message import Sealed
-from ..net.connection import Connection, Connector, connect
+from ..net.connect import Connector, connect
+from ..net.connection import Connection
 from ..options import Credentials, Options
 from ..policy.assignment import Assign, Close, Due, GiveUp, Open, Probe, Reserve, Slot, State, Wait, decide
 from ..policy.backoff import half_jitter
@@ -32,9 +33,10 @@ from ..policy.rate import Limiter
 from ..results import Phase
 from ..smtp.transaction import Transaction, Verdict, prepare
 from .delivery import Delivery, Pending
+from .lanes import PoolLane, lane_of
 from .ledger import Ledger
 from .queue import Queue
-from .roster import Notify, PoolLane, Roster
+from .roster import Notify, Roster
 from .settlement import Next, absorb, failure, next_step, result, told
 from .statistics import Counts, Histogram, PoolStats
 
@@ -95,7 +97,7 @@ class Pool:
         self._timer_at = math.inf  # uvloop's handles do not tell
         self._draining = False
         self._gone: asyncio.Future[None] | None = None  # set when closing; done when no connection is left
-        self._default = self._roster.lane(options.auth)
+        self._default = lane_of(self._state, options, options.auth, self._loop.time())
         self._default.min_connections = options.min_connections
         self.schedule()
 
@@ -128,7 +130,7 @@ class Pool:
                 message_id=sealed.message_id,
             )
         now = self._loop.time()
-        lane = self._default if auth is None else self._roster.lane(auth)
+        lane = self._default if auth is None else lane_of(self._state, self._options, auth, now)
         delivery = Delivery(sealed, lane=lane, future=Pending(loop=self._loop), now=now, priority=priority)
         delivery.most_recipients = self._most_recipients
         if lane.quota_until > now or (lane.blocked_until > now and lane.open == 0):

@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from ..auth.login import LoginGate, access_token
+from ..auth.login import access_token
 from ..errors import AuthenticationFailed, ConnectionFailed, SendError, TimedOut
-from ..net.connection import Connection, Connector
-from ..net.tls import ResumingContext, context_for
-from ..options import Credentials, Options
+from ..net.connect import Connector
+from ..net.connection import Connection
+from ..options import Options
 from ..policy.assignment import AHEAD, AHEAD_SECONDS, Lane, Slot, State
 from ..policy.backoff import full_jitter
 from ..results import Phase
 from ..smtp.transaction import Transaction
-from .key import ConnectionKey
+from .lanes import PoolLane
 from .statistics import Counts
 
 log = logging.getLogger("mailpool")
@@ -35,8 +35,6 @@ _BACKOFF_BASE = 0.1
 _BACKOFF_CAP = 30.0
 # What is wrong with a certificate or a name stays wrong for a moment: messages that come meanwhile fail untried.
 _LASTING = 1.0
-# How long a provider of access tokens may take, in seconds.
-_TOKEN_TIMEOUT = 60.0
 # P-10: connections that were opened together end apart; the share of their age that chance may take away.
 _AGE_JITTER = 0.25
 
@@ -55,28 +53,6 @@ class Desk(Protocol):
 
     def schedule(self) -> None:
         """Something may be possible soon."""
-
-
-class PoolLane(Lane):
-    """A lane with what its connections need."""
-
-    credentials: Credentials | None
-    context: ResumingContext
-    gate: LoginGate
-    last_error: SendError | None
-    quota_until: float  # messages fail untried until then
-    opened: int  # connections so far
-    unused: int  # connections in a row that the server closed without having had a message
-
-    def __init__(self, key: ConnectionKey, credentials: Credentials | None, context: ResumingContext) -> None:
-        super().__init__(key)
-        self.credentials = credentials
-        self.context = context
-        self.gate = LoginGate()
-        self.last_error = None
-        self.quota_until = 0.0
-        self.opened = 0
-        self.unused = 0
 
 
 class Roster:
@@ -109,26 +85,6 @@ class Roster:
             Counter()
         )  # connections that failed in a way that speaks against an extension
         self._shut: asyncio.Future[None] | None = None  # done when the last connection has gone
-
-    def lane(self, credentials: Credentials | None) -> PoolLane:
-        """The lane of an identity, made when it is first asked for."""
-        key = ConnectionKey.of(self._options, credentials)
-        lane = self._state.lanes.get(key)
-        if lane is None:
-            self._sweep()
-            lane = self._state.lanes[key] = PoolLane(key, credentials, context_for(self._options))
-        assert isinstance(lane, PoolLane)
-        return lane
-
-    def _sweep(self) -> None:
-        """Forget the lanes of other identities that hold nothing: a program may serve very many of them."""
-        now = self._loop.time()
-        own = ConnectionKey.of(self._options, self._options.auth)
-        for key, lane in tuple(self._state.lanes.items()):
-            assert isinstance(lane, PoolLane)
-            remembers = max(lane.blocked_until, lane.quota_until, lane.retry_at) > now
-            if key != own and not (lane.connections or lane.waiting or lane.held_back or remembers):
-                del self._state.lanes[key]
 
     @property
     def disabled(self) -> frozenset[str]:
@@ -181,7 +137,7 @@ class Roster:
             assert lane.credentials is not None
             if not again:
                 held = await lane.gate.enter()
-            token = await self._token(lane.credentials)
+            token = await access_token(lane.credentials)
             if callable(lane.credentials.access_token):
                 self._notify("token", lane.credentials.user)
             return token
@@ -191,12 +147,8 @@ class Roster:
         except SendError as error:
             self._not_opened(slot, lane, error)
         except Exception as error:
-            # Nothing of ours raises anything else here; a provider of tokens may raise what it likes.
-            failed = AuthenticationFailed(
-                f"the access token could not be had: {type(error).__name__}: {error}",
-                phase=Phase.AUTH,
-                temporary=True,
-            )
+            # A bug of ours, and no reason for messages to wait for ever.
+            failed = ConnectionFailed(f"{type(error).__name__}: {error}", phase=Phase.CONNECT, temporary=True)
             failed.__cause__ = error
             self._not_opened(slot, lane, failed)
         else:
@@ -204,26 +156,6 @@ class Roster:
         finally:
             if held:
                 lane.gate.leave()
-
-    async def _token(self, credentials: Credentials) -> str | None:
-        """The provider of tokens is the user's: it may hang, raise, or be cancelled by somebody else."""
-        seconds = self._options.command_timeout or _TOKEN_TIMEOUT
-        try:
-            async with asyncio.timeout(seconds):
-                return await access_token(credentials)
-        except TimeoutError:
-            raise TimedOut(
-                f"the provider of access tokens gave none within {seconds:g} s",
-                phase=Phase.AUTH,
-                temporary=True,
-            ) from None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise AuthenticationFailed(
-                "the provider of access tokens was cancelled", phase=Phase.AUTH, temporary=True
-            ) from None
 
     def _open_ended(self, task: asyncio.Task[None], slot: Slot, lane: PoolLane) -> None:
         self._opening.discard(task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..net.connection import Connector, connect
+from ..net.connect import Connector, connect
 from ..options import Options
 from ..pool.pool import Pool
 from ..pool.roster import Notify

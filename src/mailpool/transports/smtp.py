@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..net.connection import Connector, connect
+from ..net.connect import Connector, connect
 from ..options import Options
 from ..pool.pool import Pool
 from ..pool.roster import Notify

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..auth.login import access_token
 from ..errors import SendError
-from ..net.connection import Connection, Connector, connect
+from ..net.connect import Connector, connect
+from ..net.connection import Connection
 from ..net.timeouts import FAREWELL
 from ..net.tls import context_for
 from ..options import Options
