@@ -294,8 +294,15 @@ class Transporter:
 
     def _bound(self, *, closed_too: bool = False) -> Transport:
         """The transport, made at the first use and bound to the loop of that use."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise UsageError(
+                "a transporter is used inside of a running event loop, and this thread has none: call it from an async "
+                "function, or from another thread with asyncio.run_coroutine_threadsafe"
+            ) from None
         if self._transport is not None:
-            if asyncio.get_running_loop() is not self._loop:
+            if loop is not self._loop:
                 raise UsageError(
                     "this transporter belongs to another event loop: it is bound to the loop of its first use. "
                     "Make one for each loop; each asyncio.run() makes a new loop"
@@ -303,12 +310,7 @@ class Transporter:
             return self._transport
         if self._closed:
             raise PoolClosed("the transporter is closed and takes no more messages", phase=Phase.QUEUE)
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise UsageError(
-                "sending needs a running event loop: call this inside an async function"
-            ) from None
+        self._loop = loop
         make = pooled_smtp if self.options.pool else plain_smtp
         self._transport = make(self.options, self._events.emit, self._connector)
         return self._transport
