@@ -15,6 +15,7 @@ from mailpool.testing import Authority
 sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import Aiosmtpd, NodeSmtpServer, NotAvailable, Postfix, RealServer, SmtpSink
+from servers.exim import Exim
 
 
 def _running(server: RealServer) -> Iterator[Any]:
@@ -48,6 +49,12 @@ def smtp_sink(authority: Authority) -> Iterator[SmtpSink]:
 def postfix(authority: Authority) -> Iterator[Postfix]:
     """A real Postfix: STARTTLS, AUTH required, PIPELINING, CHUNKING."""
     yield from _running(Postfix(authority))
+
+
+@pytest.fixture
+def exim(authority: Authority) -> Iterator[Exim]:
+    """A real Exim: STARTTLS, AUTH required, PIPELINING, CHUNKING; recipients named refused… are refused."""
+    yield from _running(Exim(authority))
 
 
 @pytest.fixture

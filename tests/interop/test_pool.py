@@ -16,6 +16,7 @@ SERVERS = [
     "aiosmtpd_starttls",
     "smtp_sink",
     "postfix",
+    "exim",
     "node_smtp_server",
     "node_smtp_server_tls",
 ]
