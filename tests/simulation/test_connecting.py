@@ -18,7 +18,18 @@ from mailpool import (
     SendResult,
     TimedOut,
 )
-from mailpool.testing import Fault, ScriptedServer, close, partial, raw, reply, reply_then_close, reset, stall
+from mailpool.testing import (
+    Fault,
+    ScriptedServer,
+    close,
+    extra,
+    partial,
+    raw,
+    reply,
+    reply_then_close,
+    reset,
+    stall,
+)
 from mailpool.transporter import Transporter
 
 HOST, PORT = "relay.example", 25
@@ -157,6 +168,24 @@ def test_p19_a_success_ends_the_row_of_failures(play: Any) -> None:
         await relay.ends(*sends)
 
     play(story, server, latency=0.05)
+
+
+@pytest.mark.rule("P-07")
+@pytest.mark.rule("P-19")
+@pytest.mark.parametrize("at", ["GREETING", "EHLO"])
+@pytest.mark.parametrize("words", ["250 2.0.0 ok", "220 hello again", "550 5.0.0 no"])
+def test_p19_one_surplus_reply_in_the_handshake_costs_that_connection_only(
+    play: Any, at: Any, words: str
+) -> None:
+    """Without STARTTLS it is a mistake of one connection, and none of the things that time cannot mend."""
+    server = ScriptedServer(faults=[Fault(at=at, do=extra(words))])
+
+    async def story(relay: Any) -> None:
+        ends = await relay.ends(*relay.burst(5))
+        assert all(isinstance(end, SendResult) for end in ends), ends
+
+    play(story, server, latency=0.01, max_connections=1, right=False)
+    assert server.connections[0].messages == 0
 
 
 @pytest.mark.rule("P-19")
