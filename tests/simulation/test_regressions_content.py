@@ -1,0 +1,83 @@
+"""Once wrong, now proven: contents that are written in blocks, with DATA and with BDAT."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mailpool import Rejected, SendResult
+from mailpool.testing import Fault, RawServer, RawStream, ScriptedServer, stall
+
+USUAL = ("PIPELINING", "8BITMIME")
+WITH = {"DATA": USUAL, "BDAT": (*USUAL, "CHUNKING")}
+LINE = "x" * 70 + "\n"
+
+
+@pytest.mark.rule("P-26")
+@pytest.mark.rule("P-18")
+@pytest.mark.parametrize("octets", [1_000, 262_144, 400_000, 800_000])
+@pytest.mark.parametrize("how", ["DATA", "BDAT"])
+def test_the_answer_to_the_end_of_the_data_has_its_600_seconds_whatever_the_size(
+    play: Any, how: str, octets: int
+) -> None:
+    server = ScriptedServer(capabilities=WITH[how], faults=[Fault(at="END", do=stall(550), times=None)])
+
+    async def story(relay: Any) -> None:
+        end = await relay.end(relay.send(0, text=LINE * (octets // len(LINE))))
+        assert isinstance(end, SendResult)
+        assert (end.attempts, end.maybe_duplicate) == (1, False)
+        assert 550 <= relay.now < 560
+
+    play(story, server, on_uncertain="fail")
+    assert [message.chunked for message in server.messages] == [how == "BDAT"]
+
+
+@pytest.mark.rule("P-26")
+@pytest.mark.parametrize("how", ["DATA", "BDAT"])
+def test_content_on_a_slow_line_has_its_time_as_long_as_blocks_go_out(play: Any, how: str) -> None:
+    server = ScriptedServer(capabilities=WITH[how], keep_content=False)
+
+    async def story(relay: Any) -> None:
+        end = await relay.end(relay.send(0, text=LINE * 60_000))
+        assert isinstance(end, SendResult)
+        assert (end.attempts, end.maybe_duplicate) == (1, False)
+        # A block takes about a minute; all of it takes longer than any phase may.
+        assert relay.now > 900, "the line was too fast to prove anything"
+
+    play(story, server, latency=50, greeting_timeout=600)
+    assert len(server.connections) == 1
+
+
+@pytest.mark.rule("P-26")
+@pytest.mark.rule("P-07")
+def test_a_server_that_refuses_early_and_reads_no_more_loses_its_connection(play: Any) -> None:
+    async def handler(stream: RawStream) -> None:
+        stream.send(b"220 hi\r\n")
+        await stream.read_line()
+        stream.send(b"250-raw.example\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
+        while not (line := await stream.read_line()).startswith(b"QUIT"):
+            if line.startswith(b"BDAT") and server.connections == 1:
+                stream.send(b"552 5.3.4 too large\r\n")
+                stream.transport.pause_reading()
+                await asyncio.Event().wait()
+            elif line.startswith(b"BDAT"):
+                await stream.read(int(line.split()[1]))
+            stream.send(b"250 ok\r\n")
+        stream.send(b"221 bye\r\n")
+
+    server = RawServer(handler)
+
+    async def story(relay: Any) -> None:
+        large = await relay.end(relay.send(0, text=LINE * 50_000))
+        assert isinstance(large, Rejected)
+        assert relay.now < 5
+        second = await relay.end(relay.send(1))
+        assert isinstance(second, SendResult)
+        assert relay.now < 300
+        assert server.connections == 2
+        await relay.transporter.close()
+        await server.stop()
+
+    play(story, server, latency=0.01, max_connections=1, timeout=10_000)

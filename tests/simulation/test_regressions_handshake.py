@@ -1,0 +1,76 @@
+"""Once wrong, now proven: servers that say too much before a connection stands."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mailpool import ProtocolError, SendResult
+from mailpool.testing import Fault, ScriptedServer, extra
+
+CLEAR = {"starttls": "never", "allow_cleartext_auth": True}
+FLOOD = b"250 flood\r\n" * 100_000
+
+
+@pytest.mark.rule("P-07")
+@pytest.mark.rule("DOS-02")
+@pytest.mark.parametrize("at", ["GREETING", "EHLO"])
+def test_a_flood_of_replies_while_a_token_is_awaited_is_not_hoarded(play: Any, at: Any) -> None:
+    def flood(incident: Any) -> None:
+        incident.answer()
+        incident.send(FLOOD)
+
+    server = ScriptedServer(
+        auth={"me": "token"}, mechanisms=["XOAUTH2"], faults=[Fault(at=at, connection=0, do=flood)]
+    )
+
+    async def provider() -> str:
+        await asyncio.sleep(20)
+        return "token"
+
+    async def story(relay: Any) -> None:
+        send = relay.send(0)
+        await asyncio.sleep(10)
+        assert relay.transporter.stats().bytes_received < len(FLOOD) // 10
+        assert not server.connections[0].is_open
+        assert isinstance(await relay.end(send), SendResult)
+
+    play(story, server, auth={"user": "me", "access_token": provider}, max_connections=1, **CLEAR)
+
+
+@pytest.mark.rule("P-07")
+@pytest.mark.rule("P-19")
+@pytest.mark.parametrize("at", ["GREETING", "EHLO", "AUTH"])
+def test_a_reply_out_of_turn_costs_a_connection_and_no_message(play: Any, at: Any) -> None:
+    server = ScriptedServer(
+        auth={"me": "right"}, faults=[Fault(at=at, connection=0, do=extra("250 and again"))]
+    )
+
+    async def story(relay: Any) -> None:
+        ends = await relay.ends(*relay.burst(3))
+        assert all(isinstance(end, SendResult) for end in ends), ends
+        assert relay.now < 10
+        assert relay.transporter.stats().connection_failures == 1
+
+    play(story, server, auth=("me", "right"), max_connections=1, **CLEAR)
+    assert server.connections[0].messages == 0
+
+
+@pytest.mark.rule("P-16")
+@pytest.mark.rule("P-19")
+@pytest.mark.parametrize("at", ["GREETING", "EHLO", "AUTH"])
+def test_a_server_that_always_speaks_out_of_turn_fails_messages_for_now_only(play: Any, at: Any) -> None:
+    server = ScriptedServer(
+        auth={"me": "right"}, faults=[Fault(at=at, do=extra("250 and again"), times=None)]
+    )
+
+    async def story(relay: Any) -> None:
+        ends = await relay.ends(*relay.burst(3))
+        assert {type(end) for end in ends} == {ProtocolError}
+        assert all(end.temporary and not end.may_have_been_delivered for end in ends)
+        assert 29 < relay.now < 35, "they waited for a better connection"
+
+    play(story, server, auth=("me", "right"), **CLEAR)
+    assert server.messages == []
