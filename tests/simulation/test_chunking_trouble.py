@@ -223,7 +223,6 @@ def test_chunking_an_early_refusal_fails_that_message_alone(play: Any, received:
         faults=[
             Fault(at="CONTENT", after=50_000, message=1, do=enough),
             Fault(at="END", message=1, do=raw(b"")),
-            Fault(at="MAIL", message=2, do=reply("250 2.1.0 ok")),
         ],
     )
 
