@@ -45,9 +45,7 @@ def _page(text: str) -> str:
     paragraphs = "\n".join(
         f'<p style="margin: 0 0 1em 0">\n{p.strip()}\n</p>' for p in text.split("\n\n") if p.strip()
     )
-    return (
-        f'<html>\n<body style="font-family: sans-serif">\n<h1>Example Shop</h1>\n{paragraphs}\n</body>\n</html>\n'
-    )
+    return f'<html>\n<body style="font-family: sans-serif">\n<h1>Example Shop</h1>\n{paragraphs}\n</body>\n</html>\n'
 
 
 LETTERS: dict[str, dict[str, str]] = {

@@ -64,8 +64,9 @@ class Client:
 
     def __init__(self, command: list[str | Path], environment: Mapping[str, str], cores: set[int]) -> None:
         self._name = " ".join(map(str, command[:3]))
-        self._output = tempfile.TemporaryFile()
-        self._errors = tempfile.TemporaryFile()
+        # Read when the client has ended, so no block holds them.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.peak_kib = 0
         self.seconds = 0.0
         self.cpu = 0.0
@@ -117,7 +118,8 @@ def wait(clients: Iterable[Client], seconds: float) -> None:
     clients = list(clients)
     until = time.monotonic() + seconds
     try:
-        while any([client.running for client in clients]):
+        while sum(client.running for client in clients):
+            # Each is looked at each time: a sum, and not any(), which stops at the first.
             if time.monotonic() > until:
                 raise BenchmarkError(f"a client did not end within {seconds:g} s")
             time.sleep(_LOOK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -66,6 +67,7 @@ class Figure:
 def measure(runs: list[Run], folder: str) -> list[Figure]:
     """Run the clients, all at the same time when there are several, which only suits those that mostly wait."""
     with contextlib.ExitStack() as stack:
+        setups: dict[str, Client] = {}
         started: list[tuple[Run, Job, AnyServer | None, Client]] = []
         for run in runs:
             job = run.job.but(folder=folder)
@@ -79,15 +81,36 @@ def measure(runs: list[Run], folder: str) -> list[Figure]:
             client = Client(command.words, command.environment, cores()[1])
             stack.callback(client.kill)
             started.append((run, job, server, client))
-        wait([client for *_, client in started], max(run.patience for run in runs))
-        return [_figure(*each) for each in started]
+            if run.peer in _BARE and run.round_trip:
+                setups[run.key] = stack.enter_context(_setup(run, job))
+        clients = [client for *_, client in started] + list(setups.values())
+        wait(clients, max(run.patience for run in runs))
+        return [_figure(*each, setups.get(each[0].key)) for each in started]
 
 
-def _figure(run: Run, job: Job, server: AnyServer | None, client: Client) -> Figure:
+@contextlib.contextmanager
+def _setup(run: Run, job: Job) -> Iterator[Client]:
+    """The same client with one message for each connection: what to take off for connecting, which others time apart."""
+    job = job.but(messages=job.connections)
+    with serving(run.server, job, run.round_trip) as (_, port):
+        command = PEERS[run.peer].command(job.but(port=port))
+        client = Client(command.words, command.environment, cores()[1])
+        try:
+            yield client
+        finally:
+            client.kill()
+
+
+def _figure(run: Run, job: Job, server: AnyServer | None, client: Client, setup: Client | None) -> Figure:
     report: dict[str, Any] = client.report()
     if run.peer in _BARE:
         # It ends with an error when anything is refused, so that its end says what it sent.
         report = {"accepted": job.total, "refused": 0, "seconds": client.seconds, "cpu": client.cpu}
+    timed = job.messages
+    if setup is not None:
+        setup.report()
+        timed -= job.connections
+        report["seconds"] -= setup.seconds
     accepted, refused = job.expected()
     if (report["accepted"], report["refused"]) != (accepted, refused):
         raise BenchmarkError(
@@ -99,9 +122,8 @@ def _figure(run: Run, job: Job, server: AnyServer | None, client: Client) -> Fig
         busy = server.cpu() * share / report["seconds"]
         server.check(accepted, refused)
     return Figure(
-        rate=(job.messages - (job.messages // job.refused_every if job.refused_every else 0))
-        / report["seconds"],
-        settled=job.messages / report["seconds"],
+        rate=(timed - (timed // job.refused_every if job.refused_every else 0)) / report["seconds"],
+        settled=timed / report["seconds"],
         cpu=report["cpu"] * 1000 / job.messages,
         peak=max(report.get("peak_kib", 0), client.peak_kib) / 1024,
         server_busy=busy,

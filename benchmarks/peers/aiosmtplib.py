@@ -22,15 +22,16 @@ def command(job: Job) -> Command:
     return python("aiosmtplib", job, python_peers())
 
 
-async def send(job: Job) -> Report:
+async def send(job: Job, octets: bytes) -> Report:
     import aiosmtplib
 
     accepted = refused = 0
     letter = LETTERS[job.letter]
-    octets = Path(job.folder, "message.eml").read_bytes()
     context = ssl.create_default_context(cafile=f"{job.folder}/ca.pem") if job.tls else None
     clients = [
-        aiosmtplib.SMTP(hostname=job.host, port=job.port, use_tls=job.tls, tls_context=context, start_tls=False)
+        aiosmtplib.SMTP(
+            hostname=job.host, port=job.port, use_tls=job.tls, tls_context=context, start_tls=False
+        )
         for _ in range(job.connections)
     ]
     await asyncio.gather(*(client.connect() for client in clients))
@@ -62,12 +63,13 @@ async def send(job: Job) -> Report:
 
 
 def main(job: Job) -> None:
+    octets = Path(job.folder, "message.eml").read_bytes()
     if job.loop == "uvloop":
         import uvloop
 
-        uvloop.run(send(job)).print()
+        uvloop.run(send(job, octets)).print()
     else:
-        asyncio.run(send(job)).print()
+        asyncio.run(send(job, octets)).print()
 
 
 if __name__ == "__main__":

@@ -107,9 +107,7 @@ def compose(job: Job) -> Report:
     started, cpu = time.perf_counter(), time.process_time()
     octets = work(range(job.warmup, job.total))
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    return Report(
-        accepted=job.total, refused=0, seconds=seconds, cpu=cpu, peak_kib=peak_kib(), octets=octets
-    )
+    return Report(accepted=job.total, refused=0, seconds=seconds, cpu=cpu, peak_kib=peak_kib(), octets=octets)
 
 
 def main(job: Job) -> None:

@@ -84,9 +84,7 @@ def send(job: Job) -> Report:
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     for client in clients:
         client.quit()
-    return Report(
-        accepted=len(accepted), refused=len(refused), seconds=seconds, cpu=cpu, peak_kib=peak_kib()
-    )
+    return Report(accepted=len(accepted), refused=len(refused), seconds=seconds, cpu=cpu, peak_kib=peak_kib())
 
 
 if __name__ == "__main__":
