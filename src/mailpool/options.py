@@ -90,7 +90,7 @@ class Options:
     :param dns_timeout: for the name look-up
     :param connection_timeout: until connected, TLS included
     :param greeting_timeout: from connected to the greeting
-    :param socket_timeout: without any byte
+    :param socket_timeout: the most that any one reply may take, whatever its phase
     :param command_timeout: of any one reply; ``None``: RFC 5321 §4.5.3.2 holds
     :param deadline: of a message, from its call to its outcome
     :param connection_wait: how long messages wait for a relay that is down

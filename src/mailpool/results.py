@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _ENHANCED = re.compile(rb"([245])\.(\d{1,3})\.(\d{1,3})(?:[ \t]|$)")
@@ -90,6 +91,14 @@ class Reply:
     @property
     def is_permanent(self) -> bool:
         return 500 <= self.code < 600
+
+    def without(self, secrets: Iterable[bytes]) -> Reply:
+        """The same with ``***`` where its text repeats one of ``secrets``; what is shorter than 4 octets is no secret."""
+        lines = self._raw
+        for secret in secrets:
+            if len(secret) >= 4:
+                lines = tuple(line.replace(secret, b"***") for line in lines)
+        return self if lines == self._raw else Reply(self.code, lines)
 
     def __str__(self) -> str:
         return f"{self.code} {' / '.join(self.lines)}".rstrip()

@@ -246,7 +246,7 @@ class Transporter:
         :raises UsageError: called before the first use and outside of an event loop
         :raises PoolClosed: closed before it was ever used
         """
-        return self._bound(closed_too=True).stats()
+        return self._bound().stats()
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -272,7 +272,7 @@ class Transporter:
     async def _end(self, end: Callable[[Transport], Awaitable[list[Sealed]]]) -> list[Sealed]:
         if self._transport is None:
             return []
-        transport = self._bound(closed_too=True)
+        transport = self._bound()
         try:
             return await end(transport)
         finally:
@@ -292,7 +292,7 @@ class Transporter:
 
     # -- details ---------------------------------------------------------------------------------------------------
 
-    def _bound(self, *, closed_too: bool = False) -> Transport:
+    def _bound(self) -> Transport:
         """The transport, made at the first use and bound to the loop of that use."""
         try:
             loop = asyncio.get_running_loop()

@@ -94,7 +94,8 @@ async def access_token(credentials: Credentials, *, timeout: float = PROVIDER_TI
         if task is not None and task.cancelling():
             raise
     except Exception as error:
-        why, cause = f"failed: {type(error).__name__}: {error}", error
+        # Its text is the provider's own and may hold a secret; it is in the cause, for those who look there.
+        why, cause = f"failed with {type(error).__name__}", error
     raise AuthenticationFailed(
         f"the provider of access tokens {why}", phase=Phase.AUTH, temporary=True
     ) from cause

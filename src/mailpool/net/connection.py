@@ -18,7 +18,7 @@ from ..results import Phase, Reply
 from ..smtp import commands
 from ..smtp.handshake import Expect, Login, Session, StartTLS, Write, handshake
 from ..smtp.pipeline import Pipeline
-from ..smtp.replies import ProtocolViolation, ReplyParser
+from ..smtp.replies import HousekeepingRefused, ProtocolViolation, ReplyParser
 from ..smtp.transaction import Transaction
 from .connect import Connector, connect
 from .deadline import Deadline
@@ -31,6 +31,10 @@ LoginHook = Callable[[bool], Awaitable[str | None]]
 # Plain asyncio.Protocol takes a fresh 256 KiB for each read; one buffer kept for the life of a connection halves the
 # CPU of a message. Replies are short, so this holds many of them.
 _BUFFER = 16_384
+
+
+# The server closes the connection; nobody asks for these here, as QUIT is answered elsewhere.
+_GOODBYE = (421, 221)
 
 
 class Owner(Protocol):
@@ -257,7 +261,10 @@ class Connection(asyncio.BufferedProtocol):
                 self._send(data)
         except Exception as error:
             # The source of a streamed content failed: the message cannot be completed, and must not be ended.
-            self._over(ProtocolError(f"the content could not be read: {error}", phase=Phase.CONTENT))
+            failure = SendError(f"the content could not be read: {error}", phase=Phase.CONTENT)
+            failure.__cause__ = error
+            pipeline.blame(failure)
+            self._over(failure)
             return
         awaited = pipeline.awaited
         # Each block of content has its own time, and so has the answer after the last one.
@@ -272,11 +279,6 @@ class Connection(asyncio.BufferedProtocol):
     def has_transport(self) -> bool:
         """Whether the owner is going to be told ``closed``."""
         return self._transport is not None and not self._gone
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it will not be used again."""
-        return self._error is not None or self._leaving or self._gone
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
@@ -304,7 +306,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _over(self, error: SendError, closing: Reply | None = None) -> None:
+    def _over(self, error: SendError, closing: Reply | None = None, *, goes_on: bool = False) -> None:
         """The end, unless it was the end already: cut the connection and tell the owner."""
         if self._error is not None or self._leaving:
             return
@@ -316,7 +318,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         if self.pipeline is not None:
-            self._owner.lost(self, error, self.pipeline.abandon(closing))
+            self._owner.lost(self, error, self.pipeline.abandon(closing, goes_on=goes_on))
 
     # -- what asyncio calls ----------------------------------------------------------------------------------------
 
@@ -349,14 +351,15 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             for reply in replies:
-                if reply.code == 421 or (reply.code == 221):
-                    self._over(self._said_goodbye(reply), reply if reply.code == 421 else None)
+                if reply.code in _GOODBYE:
+                    closing = reply if reply.code == 421 else None
+                    self._over(self._said_goodbye(reply), closing, goes_on=reply is not replies[-1])
                     return
                 pipeline.receive(reply)
             if self._parser.violation is not None:
                 raise ProtocolViolation(self._parser.violation)
         except ProtocolViolation as error:
-            if self._parser.violation is None:
+            if self._parser.violation is None and not isinstance(error, HousekeepingRefused):
                 self.suspect = self._extension_in_use()
             self._over(self._violated(str(error), pipeline.awaited or Phase.QUEUE))
             return

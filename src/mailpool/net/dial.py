@@ -113,15 +113,26 @@ async def _race(addresses: Sequence[Address], local_address: str | None) -> sock
                     errors.append(error)
                 else:
                     raise error
-    finally:
         for task in attempts:
             task.cancel()
-        for outcome in await asyncio.gather(*attempts, return_exceptions=True):
-            if isinstance(outcome, socket.socket):
-                outcome.close()
+        await asyncio.gather(*attempts, return_exceptions=True)
+    except BaseException:
+        if winner is not None:
+            winner.close()
+        raise
+    finally:
+        for task in attempts:
+            # A loser that connects all the same closes what it has.
+            task.add_done_callback(_discard)
+            task.cancel()
     if winner is None:
         raise errors[0] if errors else OSError(errno.EADDRNOTAVAIL, "no address")
     return winner
+
+
+def _discard(attempt: asyncio.Task[socket.socket]) -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()
 
 
 async def _connect(address: Address, local_address: str | None) -> socket.socket:

@@ -82,10 +82,6 @@ class ResumingContext(ssl.SSLContext):
         if session is not None and session.has_ticket:
             self._session = session
 
-    def forget_session(self) -> None:
-        """The next handshake is a full one, as after a failure."""
-        self._session = None
-
 
 # What no retry mends: the two sides will disagree in the same way next time.
 _LASTING = (

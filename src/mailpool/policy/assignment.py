@@ -53,7 +53,6 @@ class Slot:
     opening: bool = True
     open: bool = False
     leaving: bool = False  # takes no more messages, and closes when it is idle
-    can_begin: bool = False
     idle_since: float | None = None
     checked: bool = False  # a NOOP has been answered since it was last used
     begun: int = 0  # messages so far

@@ -87,9 +87,9 @@ class Line(Generic[T]):
     def _class(self, priority: int) -> deque[T]:
         found = self._classes.get(priority)
         if found is None:
-            found = self._classes[priority] = deque()
+            self._order = sorted([*self._classes, priority], reverse=True)
             self._passes.setdefault(priority, 0)
-            self._order = sorted(self._classes, reverse=True)
+            found = self._classes[priority] = deque()
         return found
 
     def _turn(self) -> int:

@@ -17,7 +17,8 @@ class PoolLane(Lane):
     context: ResumingContext
     gate: LoginGate
     last_error: SendError | None
-    quota_until: float  # messages fail untried until then
+    quota_until: float  # messages fail untried until then, with quota_error
+    quota_error: SendError | None
     opened: int  # connections so far
     unused: int  # connections in a row that the server closed without having had a message
 
@@ -28,6 +29,7 @@ class PoolLane(Lane):
         self.gate = LoginGate()
         self.last_error = None
         self.quota_until = 0.0
+        self.quota_error = None
         self.opened = 0
         self.unused = 0
 

@@ -96,6 +96,7 @@ class Pool:
         self._timer: asyncio.Handle | None = None
         self._timer_at = math.inf  # uvloop's handles do not tell
         self._draining = False
+        self._last: list[Delivery] = []  # those that had no outcome when closing began
         self._gone: asyncio.Future[None] | None = None  # set when closing; done when no connection is left
         self._default = lane_of(self._state, options, options.auth, self._loop.time())
         self._default.min_connections = options.min_connections
@@ -118,11 +119,13 @@ class Pool:
         :param deadline: seconds until it must have an outcome
         :param auth: another identity than the transporter's
         :param may_wait: whether it may wait for its turn to be queued when ``max_queue`` messages are
+        :raises UsageError: ``priority`` is no whole number, or ``deadline`` no number of seconds above 0
         :raises PoolClosed: ``close`` or ``drain`` has begun
         :raises QueueFull: ``max_queue`` messages wait and this one may not
         """
         if asyncio.get_running_loop() is not self._loop:
             raise UsageError("this pool belongs to another event loop")
+        _check(priority, deadline)
         if self._draining or self._gone is not None:
             raise PoolClosed(
                 "the transporter is closed and takes no more messages",
@@ -133,9 +136,11 @@ class Pool:
         lane = self._default if auth is None else lane_of(self._state, self._options, auth, now)
         delivery = Delivery(sealed, lane=lane, future=Pending(loop=self._loop), now=now, priority=priority)
         delivery.most_recipients = self._most_recipients
-        if lane.quota_until > now or (lane.blocked_until > now and lane.open == 0):
-            wait = max(lane.quota_until, lane.blocked_until) - now
-            self._ledger.settle(delivery, self._told(lane.last_error, delivery, wait))
+        if lane.quota_until > now:
+            self._ledger.settle(delivery, self._told(lane.quota_error, delivery, lane.quota_until - now))
+            return delivery.future
+        if lane.blocked_until > now and lane.open == 0:
+            self._ledger.settle(delivery, self._told(lane.last_error, delivery, lane.blocked_until - now))
             return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
         self._ledger.open[delivery] = None
@@ -315,7 +320,7 @@ class Pool:
         """No other message of the identity would be taken either: they fail untried until the quota is over (P-19a)."""
         wait = error.retry_after if error.retry_after is not None else _QUOTA_WAIT
         lane.quota_until = now + wait
-        lane.last_error = error
+        lane.quota_error = error
         self._fail_waiting(lane, error, error.retry_after)
 
     def _fail_waiting(self, lane: PoolLane, error: SendError, wait: float | None) -> None:
@@ -417,14 +422,14 @@ class Pool:
         """
         if self._gone is not None:
             await asyncio.shield(self._gone)
-            return []
+            return self._not_sent()
         self._queue.shut()
         if self._timer is not None:
             self._timer.cancel()
-        unsettled = list(self._ledger.open)
+        self._last = list(self._ledger.open)
         in_flight = {transaction.token for transaction in self._roster.in_flight()}
         self._gone = self._roster.shut()
-        for delivery in unsettled:
+        for delivery in self._last:
             if delivery not in in_flight:
                 self._ledger.settle(delivery, self._closed(delivery))
         self._queue.clear()
@@ -438,7 +443,12 @@ class Pool:
             self._roster.cut("the transporter was closed, and the closing was cancelled")
             raise
         await self._roster.tasks_ended()
-        return [delivery.unsent for delivery in unsettled if _was_not_sent(delivery)]
+        return self._not_sent()
+
+    def _not_sent(self) -> list[Sealed]:
+        """Each is returned once, be it by a later ``close`` when the first one was cancelled."""
+        last, self._last = self._last, []
+        return [delivery.unsent for delivery in last if _was_not_sent(delivery)]
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
@@ -485,3 +495,10 @@ class Pool:
 def _was_not_sent(delivery: Delivery) -> bool:
     future = delivery.future
     return future.done() and not future.cancelled() and isinstance(future.exception(), PoolClosed)
+
+
+def _check(priority: object, deadline: object) -> None:
+    if not isinstance(priority, int):
+        raise UsageError(f"priority is a whole number, not {priority!r}")
+    if deadline is not None and not (isinstance(deadline, int | float) and 0 < deadline < math.inf):
+        raise UsageError(f"deadline is a number of seconds above 0, not {deadline!r}")

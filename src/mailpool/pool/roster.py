@@ -169,7 +169,7 @@ class Roster:
         lane.opening -= 1
         lane.open += 1
         lane.first_failure_at = None
-        lane.retry_at = lane.blocked_until = 0.0
+        lane.blocked_until = 0.0
         lane.gate.succeeded()
         lane.slots[slot] = None
         slot.open = True
@@ -244,6 +244,7 @@ class Roster:
         slot = self._slots[connection]
         if slot.lane.failures and connection.pipeline is not None and connection.pipeline.has_taken_mail:
             slot.lane.failures = 0
+            slot.lane.retry_at = 0.0
         self._take_finished(connection)
         self.update(slot)
         self._desk.run()

@@ -94,7 +94,7 @@ def next_step(delivery: Delivery, transaction: Transaction, options: Options) ->
         return Next.SETTLE
     if transaction.verdict in (Verdict.ACCEPTED, Verdict.REFUSED):
         return Next.CONTINUE
-    if delivery.given_up:
+    if delivery.given_up or transaction.failure is not None:
         return Next.FAIL
     if transaction.verdict is Verdict.UNCERTAIN:
         allowed = options.on_uncertain == "requeue" and delivery.duplicates < options.max_duplicates
@@ -167,7 +167,7 @@ def failure(delivery: Delivery, transaction: Transaction, cause: SendError) -> S
         )
         error.__cause__ = cause
         return error
-    return told(cause, delivery)
+    return told(transaction.failure or cause, delivery)
 
 
 def told(error: SendError, delivery: Delivery) -> SendError:

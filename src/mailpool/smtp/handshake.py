@@ -26,11 +26,10 @@ class Expect(NamedTuple):
 
 
 class Write(NamedTuple):
-    """Send ``data``; the answer is its reply. ``secret`` keeps it out of logs."""
+    """Send ``data``; the answer is its reply."""
 
     phase: Phase
     data: bytes
-    secret: bool = False
 
 
 class StartTLS(NamedTuple):
@@ -109,7 +108,8 @@ def _start_tls(
     mode = options.starttls
     if mode == "never":
         return False
-    required = mode == "required" or (mode == "auto" and credentials is not None and not options.is_loopback)
+    clear_is_fine = options.is_loopback or options.allow_cleartext_auth
+    required = mode == "required" or (mode == "auto" and credentials is not None and not clear_is_fine)
     if not capabilities.starttls:
         if required:
             because = "starttls is 'required'" if mode == "required" else "auth is set, and a login needs TLS"
@@ -165,10 +165,13 @@ def _authenticate(
 def _exchange(exchange: Exchange) -> Generator[Step, Reply | str | None, Reply]:
     """One run of a SASL mechanism; returns the reply that ended it."""
     line: bytes | None = exchange.begin()
+    said: list[bytes] = []
     while line is not None:
-        reply = yield from _ask(Write(Phase.AUTH, line, secret=True))
+        said.append(line.split()[-1] if line.strip() else b"")
+        reply = yield from _ask(Write(Phase.AUTH, line))
         line = exchange.answer(reply)
-    return reply
+    # Some servers repeat in a refusal what they were given; it must not reach an error or a log.
+    return reply.without(said)
 
 
 def _explain(reply: Reply, mechanism: Mechanism) -> str:

@@ -27,10 +27,11 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from ..content import BytesContent
+from ..errors import SendError
 from ..results import Phase, Reply
 from . import commands
 from .data import DotStuffer, with_crlf
-from .replies import ProtocolViolation
+from .replies import HousekeepingRefused, ProtocolViolation
 from .transaction import Transaction, Verdict
 
 # The most commands of one transaction that are unanswered with PIPELINING. Their replies, some 60 octets each, fit any
@@ -171,17 +172,25 @@ class Pipeline:
         elif reply.is_success:
             self._owed.popleft()
         else:
-            raise ProtocolViolation(f"{head} was answered {reply}")
+            raise HousekeepingRefused(f"{head} was answered {reply}")
 
-    def abandon(self, closing: Reply | None = None) -> list[Transaction]:
+    def blame(self, failure: SendError) -> None:
+        """The content that is being written cannot be read to its end: its own transaction is to blame, and no other."""
+        if self._writing is not None:
+            self._writing.failure = failure
+
+    def abandon(self, closing: Reply | None = None, *, goes_on: bool = False) -> list[Transaction]:
         """The connection is over. Returns the transactions that had no outcome; each has one now.
 
         ``closing`` is the 421 that came in place of a reply: servers answer in order, so nothing from that command
-        on was accepted (RFC 5321 §3.8). Without it an end of data that was written leaves its message uncertain.
+        on was accepted (RFC 5321 §3.8). Without it an end of data that was written leaves its message uncertain; so does
+        a server that says 421 and ``goes_on`` answering, for all but the end of data that the 421 answered.
         """
         left = self.in_flight
+        head = self._owed[0] if self._owed else None
         for t in left:
-            t.end(Verdict.UNCERTAIN if t.end_written and closing is None else Verdict.UNSENT, t.stage)
+            answered = closing is not None and (not goes_on or (t is head and t.stage is Phase.END_OF_DATA))
+            t.end(Verdict.UNCERTAIN if t.end_written and not answered else Verdict.UNSENT, t.stage)
             t.reply = closing
         self._owed.clear()
         self._out.clear()

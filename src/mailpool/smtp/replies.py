@@ -21,6 +21,10 @@ class ProtocolViolation(Exception):
     """The server said something that is no SMTP, or no answer to what was asked: the connection must not be used again."""
 
 
+class HousekeepingRefused(ProtocolViolation):
+    """RSET or NOOP was refused. The two sides are in step, but the connection is in no known state."""
+
+
 class ReplyParser:
     """Feed it what was read; it returns the replies that are now complete.
 

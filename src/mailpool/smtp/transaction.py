@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..content import Content
-from ..errors import UnsupportedByServer
+from ..errors import SendError, UnsupportedByServer
 from ..results import Phase, Reply
 from . import commands
 from .capabilities import Capabilities
@@ -37,6 +37,7 @@ class Transaction:
         "commands",
         "content",
         "end_written",
+        "failure",
         "mail_accepted",
         "phase",
         "refused",
@@ -61,6 +62,7 @@ class Transaction:
         self.refused: dict[int, Reply] = {}
         self.end_written = False
         self.chunked = False  # its content goes out by BDAT
+        self.failure: SendError | None = None  # why its content could not be written
         self.cautious = False  # which has to wait for the reply to MAIL (P-11)
 
     @property
