@@ -57,9 +57,9 @@ class Events:
         """Take a handler away; one that is not there is no error."""
         listeners = self._handlers.get(event, [])
         for listener in listeners:
-            if listener.handler is handler:
+            if listener.handler == handler:  # not "is": each look at a method makes a new one
                 listener.forget()
-        self._handlers[event] = [listener for listener in listeners if listener.handler is not handler]
+        self._handlers[event] = [listener for listener in listeners if listener.handler != handler]
 
     def wanted(self, event: str) -> bool:
         return bool(self._handlers.get(event))

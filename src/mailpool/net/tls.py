@@ -101,7 +101,7 @@ def tls_error(error: ssl.SSLError, options: Options) -> TLSFailed:
     if isinstance(error, ssl.SSLCertVerificationError):
         words = f"the certificate of {where} is not trusted: {error.verify_message}"
         advice = "give its authority with tls={'ca_file': …}, or the right name with servername"
-    elif "WRONG_VERSION_NUMBER" in reason:
+    elif "WRONG_VERSION_NUMBER" in reason and options.effective_secure:
         words = f"{where} does not speak TLS from the first byte on port {options.effective_port}"
         advice = "use secure=False: STARTTLS is then used by itself"
     else:
