@@ -58,6 +58,7 @@ async def closed(transporter: Any, timeout: float = 1.0) -> None:
 
 @pytest.mark.rule("P-01")
 @pytest.mark.rule("P-19")
+@pytest.mark.rule("TLS-07")
 @pytest.mark.parametrize("do", BREAKS, ids=repr)
 async def test_a_broken_handshake_gives_its_place_back(authority: Authority, do: Any) -> None:
     async with breaking(authority, do, times=1) as server:
@@ -72,6 +73,7 @@ async def test_a_broken_handshake_gives_its_place_back(authority: Authority, do:
 
 @pytest.mark.rule("P-29")
 @pytest.mark.rule("P-14")
+@pytest.mark.rule("TLS-07")
 @pytest.mark.parametrize("do", [*BREAKS, raw(b"no TLS at all\r\n")], ids=repr)
 async def test_a_relay_whose_handshakes_always_break_leaves_nothing(authority: Authority, do: Any) -> None:
     async with breaking(authority, do, times=None) as server:

@@ -32,6 +32,7 @@ def test_the_deadline_of_a_message_that_was_cancelled_on_the_wire_breaks_nothing
 
 @pytest.mark.rule("P-27")
 @pytest.mark.rule("P-21")
+@pytest.mark.rule("DOS-05")
 @pytest.mark.parametrize("order", ["first come", "last come"])
 def test_cancelling_does_not_search_the_queue(play: Any, monkeypatch: Any, order: str) -> None:
     compared = 0

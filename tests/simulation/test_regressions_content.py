@@ -52,6 +52,7 @@ def test_content_on_a_slow_line_has_its_time_as_long_as_blocks_go_out(play: Any,
 
 @pytest.mark.rule("P-26")
 @pytest.mark.rule("P-07")
+@pytest.mark.rule("SRV-17")
 def test_a_server_that_refuses_early_and_reads_no_more_loses_its_connection(play: Any) -> None:
     async def handler(stream: RawStream) -> None:
         stream.send(b"220 hi\r\n")

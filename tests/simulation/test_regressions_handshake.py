@@ -1,4 +1,4 @@
-"""Once wrong, now proven: servers that say too much before a connection stands."""
+"""Once wrong, now proven: servers that say too much, and servers that let us in and then send us away."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from mailpool import ProtocolError, SendResult
-from mailpool.testing import Fault, ScriptedServer, extra
+from mailpool.testing import Fault, ScriptedServer, extra, reply_then_close
 
 CLEAR = {"starttls": "never", "allow_cleartext_auth": True}
 FLOOD = b"250 flood\r\n" * 100_000
 
 
 @pytest.mark.rule("P-07")
-@pytest.mark.rule("DOS-02")
+@pytest.mark.rule("SRV-03")
 @pytest.mark.parametrize("at", ["GREETING", "EHLO"])
 def test_a_flood_of_replies_while_a_token_is_awaited_is_not_hoarded(play: Any, at: Any) -> None:
     def flood(incident: Any) -> None:
@@ -42,6 +42,7 @@ def test_a_flood_of_replies_while_a_token_is_awaited_is_not_hoarded(play: Any, a
 
 @pytest.mark.rule("P-07")
 @pytest.mark.rule("P-19")
+@pytest.mark.rule("SRV-03")
 @pytest.mark.parametrize("at", ["GREETING", "EHLO", "AUTH"])
 def test_a_reply_out_of_turn_costs_a_connection_and_no_message(play: Any, at: Any) -> None:
     server = ScriptedServer(
@@ -60,6 +61,7 @@ def test_a_reply_out_of_turn_costs_a_connection_and_no_message(play: Any, at: An
 
 @pytest.mark.rule("P-16")
 @pytest.mark.rule("P-19")
+@pytest.mark.rule("SRV-03")
 @pytest.mark.parametrize("at", ["GREETING", "EHLO", "AUTH"])
 def test_a_server_that_always_speaks_out_of_turn_fails_messages_for_now_only(play: Any, at: Any) -> None:
     server = ScriptedServer(
@@ -74,3 +76,22 @@ def test_a_server_that_always_speaks_out_of_turn_fails_messages_for_now_only(pla
 
     play(story, server, auth=("me", "right"), **CLEAR)
     assert server.messages == []
+
+
+@pytest.mark.rule("P-19")
+@pytest.mark.rule("SRV-07")
+def test_a_relay_that_sends_everybody_away_at_mail_is_not_hammered(play: Any) -> None:
+    no = Fault(at="MAIL", do=reply_then_close("421 4.3.2 not now"), times=None)
+    server = ScriptedServer(faults=[no])
+
+    async def story(relay: Any) -> None:
+        sends = relay.burst(100)
+        await asyncio.sleep(10)
+        assert len(server.connections) < 30
+        await asyncio.sleep(70)
+        assert len(server.connections) < 60
+        server.faults.clear()
+        assert all(isinstance(end, SendResult) for end in await relay.ends(*sends))
+
+    play(story, server, latency=0.01)
+    assert len(server.messages) == 100
