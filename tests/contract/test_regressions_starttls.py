@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailpool import SendError, SendResult, create_transport
+from mailpool import Phase, SendError, SendResult, TLSFailed, create_transport
 from mailpool.testing import Authority, Fault, ScriptedServer, close, raw, reset, stall
 
 ALERT = raw(b"\x15\x03\x01\x00\x02\x02\x28", close())
@@ -97,3 +97,15 @@ async def test_close_does_not_wait_for_a_handshake_that_hangs(authority: Authori
         await asyncio.sleep(0.05)
         await closed(transporter, timeout)
         assert isinstance(send.exception(), SendError)
+
+
+@pytest.mark.rule("P-16")
+async def test_rubbish_after_starttls_is_not_taken_for_a_wrong_port(authority: Authority) -> None:
+    async with breaking(authority, raw(b"no TLS at all\r\n"), times=None) as server:
+        transporter = transport_to(server, authority, connection_wait=0.3)
+        with pytest.raises(TLSFailed) as caught:
+            await transporter.send_mail(mail(0))
+        assert caught.value.phase is Phase.TLS
+        # That is what it does already.
+        assert "secure=False" not in str(caught.value)
+        await closed(transporter)

@@ -79,3 +79,21 @@ def test_a_handler_taken_away_before_its_first_call_is_never_called(play: Any) -
         assert calls == []
 
     play(story)
+
+
+@pytest.mark.rule("P-33")
+def test_a_method_can_be_taken_away(play: Any) -> None:
+    class Heard(list[Any]):
+        def told(self, *details: Any) -> None:
+            self.append(details)
+
+    async def story(relay: Any) -> None:
+        heard = Heard()
+        # Each access makes another object of the same method.
+        relay.transporter.on("connection_opened", heard.told)
+        relay.transporter.off("connection_opened", heard.told)
+        await relay.send(0)
+        await asyncio.sleep(1)
+        assert heard == []
+
+    play(story)
