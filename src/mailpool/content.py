@@ -35,10 +35,13 @@ class Content(Protocol):
 class BytesContent:
     """Content that is in memory, as almost all mail is."""
 
-    __slots__ = ("data", "eight_bit", "utf8_headers")
+    __slots__ = ("crlf_only", "data", "eight_bit", "utf8_headers")
 
-    def __init__(self, data: bytes, *, eight_bit: bool = False, utf8_headers: bool = False) -> None:
+    def __init__(
+        self, data: bytes, *, eight_bit: bool = False, utf8_headers: bool = False, crlf_only: bool = False
+    ) -> None:
         self.data = data
+        self.crlf_only = crlf_only  # whoever made it has seen to that: no CR or LF stands alone
         self.eight_bit = eight_bit
         self.utf8_headers = utf8_headers
 

@@ -9,6 +9,7 @@ import datetime
 import logging
 import secrets
 import socket
+import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -84,6 +85,8 @@ class Transporter:
         self._closed = False
         self._hostname = options.name or socket.gethostname() or "localhost"
         self._defaults = options.defaults or None
+        self._second = -1
+        self._moment = datetime.datetime.min
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -328,11 +331,19 @@ class Transporter:
             return message
         return seal(
             message,
-            now=datetime.datetime.now(datetime.UTC).astimezone(),
+            now=self._now(),
             token=_token,
             hostname=self._hostname,
             defaults=self._defaults,
         )
+
+    def _now(self) -> datetime.datetime:
+        """The local time to the second, which is all that Date tells; the same object within one second."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._moment = datetime.datetime.fromtimestamp(second).astimezone()
+        return self._moment
 
     def _report(self, future: asyncio.Future[SendResult]) -> None:
         if future.cancelled() or future.exception() is None:

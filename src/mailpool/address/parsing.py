@@ -7,7 +7,6 @@ to the wrong person or a recipient lost. A lenient mode would be another grammar
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import TypeAlias
 
 from ..errors import AddressError
@@ -20,8 +19,6 @@ Addresses: TypeAlias = (
 )
 
 _DEEPEST = 20
-_LONGEST_REMEMBERED = 320
-_read_remembered = lru_cache(maxsize=1024)(read_address_list)
 
 
 def parse_mailboxes(value: Addresses, field: str) -> tuple[Mailbox, ...]:
@@ -36,16 +33,12 @@ def parse_mailboxes(value: Addresses, field: str) -> tuple[Mailbox, ...]:
     """
     try:
         if isinstance(value, str):
-            return _from_text(value)
+            return read_address_list(value)
         found: list[Mailbox] = []
         _collect(value, found, 0)
     except AddressError as error:
         raise AddressError(f"{field}: {error}", field=field) from None
     return tuple(found)
-
-
-def _from_text(text: str) -> tuple[Mailbox, ...]:
-    return _read_remembered(text) if len(text) <= _LONGEST_REMEMBERED else read_address_list(text)
 
 
 def _collect(value: object, found: list[Mailbox], depth: int) -> None:

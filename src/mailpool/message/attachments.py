@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..errors import MessageError
 from .custom_headers import checked_headers
-from .encoding import base64_lines, longest_line, with_crlf
+from .encoding import base64_lines, lines_fit, with_crlf
 from .fields import ATTACHMENT_KEYS, Attachment, refuse_unknown
 from .folding import LONGEST_LINE, fold_text
 from .message_ids import message_id
@@ -157,7 +157,7 @@ def _known_types() -> mimetypes.MimeTypes:
 def _embedded_message(octets: bytes, field: str) -> tuple[str, bytes]:
     """A message inside a message may not be encoded (RFC 2046 §5.2.1)."""
     octets = with_crlf(octets)
-    if b"\0" in octets or longest_line(octets) > LONGEST_LINE:
+    if b"\0" in octets or not lines_fit(octets):
         raise MessageError(
             f"{field}.content: a message that holds NUL or a line over {LONGEST_LINE} octets cannot be embedded;"
             " attach it as application/octet-stream",

@@ -59,7 +59,9 @@ def composed(
     octets = b"".join([f"{head}MIME-Version: 1.0\r\n{part_header}\r\n".encode(), *body])
     if octets[-2:] != b"\r\n":
         octets += b"\r\n"
-    content = BytesContent(octets, eight_bit=eight_bit or utf8_headers, utf8_headers=utf8_headers)
+    content = BytesContent(
+        octets, eight_bit=eight_bit or utf8_headers, utf8_headers=utf8_headers, crlf_only=True
+    )
     return envelope, content, identity
 
 
@@ -79,7 +81,8 @@ def _participants(fields: Fields) -> tuple[Mailbox | None, Mailboxes, str]:
     elif len(authors) > 1:
         # RFC 5322 §3.6.2 asks for a Sender where there are several authors.
         head += _address_header("Sender", "sender", authors[0])[1]
-    recipients, line = _address_header("To", "to", get("to"))
+    # Not remembered: it is another one each time, and a cache of what never comes again costs as much as the work.
+    recipients, line = _written_header("To", "to", get("to"))
     head += line
     given = get("cc")
     if given is not None:

@@ -6,7 +6,7 @@ import re
 
 from ..content import BytesContent
 from ..errors import MessageError
-from .encoding import longest_line, with_crlf
+from .encoding import lines_fit, with_crlf
 from .folding import LONGEST_LINE
 
 _search_message_id = re.compile(rb"^message-id[ \t]*:\s*(<[^<>\s]+>)", re.IGNORECASE | re.MULTILINE).search
@@ -20,7 +20,7 @@ def raw_content(raw: object, field: str) -> tuple[BytesContent, str]:
     """
     if isinstance(raw, str):
         raw = raw.encode("utf-8", "replace")
-    if not isinstance(raw, bytes | bytearray | memoryview):
+    if not isinstance(raw, (bytes, bytearray, memoryview)):
         raise MessageError(f"{field}: give bytes or text, not {type(raw).__name__}", field=field)
     octets = with_crlf(bytes(raw))
     if not octets:
@@ -29,9 +29,11 @@ def raw_content(raw: object, field: str) -> tuple[BytesContent, str]:
         octets += b"\r\n"
     if b"\0" in octets:
         raise MessageError(f"{field}: the message holds NUL, which no mail may (RFC 5322 §2.1)", field=field)
-    if longest_line(octets) > LONGEST_LINE:
+    if not lines_fit(octets):
         raise MessageError(f"{field}: the message has a line over {LONGEST_LINE} octets", field=field)
     head = octets.partition(b"\r\n\r\n")[0]
     found = _search_message_id(head)
-    content = BytesContent(octets, eight_bit=not octets.isascii(), utf8_headers=not head.isascii())
+    content = BytesContent(
+        octets, eight_bit=not octets.isascii(), utf8_headers=not head.isascii(), crlf_only=True
+    )
     return content, found[1].decode("ascii", "replace") if found else ""

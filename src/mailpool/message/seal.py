@@ -55,7 +55,7 @@ def seal(
     What is composed is 7-bit, but for SMTPUTF8 addresses and embedded 8-bit messages.
     Raises ``MessageError``, or its kind ``AddressError``, that names the field; nothing is half done then.
     """
-    if not isinstance(message, Mapping | Message):
+    if type(message) is not dict and not isinstance(message, (Mapping, Message)):
         return Sealed(*_from_stdlib(message, now, token))
     raw = message.raw if isinstance(message, Message) else message.get("raw")
     if raw is not None:

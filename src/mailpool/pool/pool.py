@@ -181,10 +181,12 @@ class Pool:
         try:
             while True:
                 now = self._loop.time()
-                match decide(self._state, now):
-                    case Assign(slot, _, alone):
-                        if self._assign(slot, alone, now):
-                            touched.append(slot.connection)
+                step = decide(self._state, now)
+                if type(step) is Assign:  # nearly always, and three times as fast as a pattern
+                    if self._assign(step.slot, step.alone, now):
+                        touched.append(step.slot.connection)
+                    continue
+                match step:
                     case Wait(until):
                         if not self._queue.admit():
                             self._wake_at(until)

@@ -14,7 +14,7 @@ _PATH = re.compile(
         (?: @ [^\x00-\x20\x7f<>"@]+ )?""",
     re.VERBOSE,
 )
-_PARAMETER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*(?:=[\x21-\x3c\x3e-\x7e]+)?")
+_PARAMETERS = re.compile(r"(?: [A-Za-z0-9][A-Za-z0-9-]*(?:=[\x21-\x3c\x3e-\x7e]+)?)*+")
 _MECHANISM = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,19}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}|\[[A-Za-z0-9.:]{1,253}\]")
@@ -83,6 +83,5 @@ def _encoded(line: str) -> bytes:
 
 
 def _check_parameters(parameters: str) -> None:
-    first, *words = parameters.split(" ")
-    if first or not all(_PARAMETER.fullmatch(word) for word in words):
+    if _PARAMETERS.fullmatch(parameters) is None:
         raise InvalidCommand(f"{parameters!r} are no parameters")

