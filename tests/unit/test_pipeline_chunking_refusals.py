@@ -282,6 +282,17 @@ class TestLost:
         assert pipeline.abandon(GOODBYE) == begun
         assert all((t.verdict, t.reply) == (UNSENT, GOODBYE) for t in begun)
 
+    @pytest.mark.parametrize("depth", [1, 2, 3, 4])
+    @pytest.mark.parametrize("answered", range(4))
+    def test_a_421_from_a_server_that_goes_on_answering_decides_its_own_end_at_most(
+        self, depth: int, answered: int
+    ) -> None:
+        pipeline, begun = ready(*"abcde"[: depth + 1], depth=depth)
+        talk(pipeline, "250 " * answered)
+        assert pipeline.abandon(GOODBYE, goes_on=True) == begun
+        own = UNSENT if answered == 3 else UNCERTAIN
+        assert [t.verdict for t in begun] == [own] + [UNCERTAIN] * (depth - 1) + [UNSENT]
+
     def test_before_it_was_taken_to_be_written(self) -> None:
         pipeline, begun = ready("a", "b", depth=4)
         assert pipeline.abandon() == begun
