@@ -23,11 +23,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often each client runs (3)")
     parser.add_argument("--name", help="of the results file; by default that of the plan")
     parser.add_argument("--only", action="append", metavar="WORD", help="groups whose title holds this word")
+    parser.add_argument("--skip", action="append", metavar="WORD", default=[], help="groups not to run")
     parser.add_argument("--no-plots", action="store_true")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else FULL
-    if arguments.only:
-        plan = _narrowed(plan, arguments.only)
+    if arguments.only or arguments.skip:
+        plan = _narrowed(plan, arguments.only or [""], arguments.skip)
     rounds = max(1, arguments.rounds)
     with tempfile.TemporaryDirectory(prefix="mailpool-bench-") as folder:
         # smtp-sink and others run as another user and read nothing here; the clients do.
@@ -43,12 +44,16 @@ def main() -> int:
     if not arguments.no_plots:
         from . import plot
 
-        plot.draw(results / f"{name}.json", ROOT / "docs" / "img")
+        plot.draw([results / f"{name}.json"], ROOT / "docs" / "img")
     return 1 if measured.errors else 0
 
 
-def _narrowed(plan: Plan, words: list[str]) -> Plan:
-    groups = [group for group in plan.groups if any(word in group.title for word in words)]
+def _narrowed(plan: Plan, words: list[str], skipped: list[str]) -> Plan:
+    groups = [
+        group
+        for group in plan.groups
+        if any(word in group.title for word in words) and not any(word in group.title for word in skipped)
+    ]
     if not groups:
         titles = "\n  ".join(group.title for group in plan.groups)
         sys.exit(f"no group has that in its title; there are:\n  {titles}")

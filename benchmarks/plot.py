@@ -1,4 +1,4 @@
-"""Plots from a results file: ``python -m benchmarks.plot benchmarks/results/full.json``."""
+"""Plots from results files: ``python -m benchmarks.plot benchmarks/results/full.json``."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ Lines = Sequence[tuple[str, str]]
 
 
 class Results:
-    """The medians of a results file."""
+    """The medians of some results files."""
 
-    def __init__(self, file: Path) -> None:
-        content = json.loads(file.read_text())
-        self._rounds: list[dict[str, Any]] = content["figures"]
-        self.name: str = content["plan"]
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._rounds: list[dict[str, Any]] = []
+        for file in files:
+            self._rounds += json.loads(file.read_text())["figures"]
 
     def figure(self, key: str, name: str) -> float | None:
         found = [figures[key][name] for figures in self._rounds if key in figures]
@@ -65,8 +65,8 @@ class Results:
         return [(label, found) for key, label in lines if (found := self.figure(key, name)) is not None]
 
 
-def draw(file: Path, folder: Path) -> list[Path]:
-    """Draw what the file has figures for; returns what was written."""
+def draw(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Draw what the files have figures for; returns what was written."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -75,7 +75,7 @@ def draw(file: Path, folder: Path) -> list[Path]:
     plt.rcParams.update(
         {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "x"}
     )
-    results = Results(file)
+    results = Results(files)
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
 
@@ -134,5 +134,5 @@ def _distances(results: Results, plt: Any, save: Any) -> None:
 
 
 if __name__ == "__main__":
-    for path in draw(Path(sys.argv[1]), Path(__file__).parents[1] / "docs" / "img"):
+    for path in draw([Path(name) for name in sys.argv[1:]], Path(__file__).parents[1] / "docs" / "img"):
         print(path)

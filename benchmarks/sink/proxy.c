@@ -84,6 +84,7 @@ static void drop(struct link *l)
 static void push(struct side *s)
 {
     size_t done = 0;
+    if (s->fd < 0) return;
     while (done < s->have) {
         ssize_t put = write(s->fd, s->out + done, s->have - done);
         if (put < 0) {
@@ -103,7 +104,7 @@ static void push(struct side *s)
 static void deliver(struct side *s, const char *data, size_t length)
 {
     size_t put = 0;
-    if (!s->have) {
+    if (!s->have && s->fd >= 0) {
         ssize_t n = write(s->fd, data, length);
         if (n < 0 && errno != EAGAIN) { drop(s->link); return; }
         if (n > 0) put = n;
@@ -113,7 +114,7 @@ static void deliver(struct side *s, const char *data, size_t length)
     if (s->have + length > s->room) s->out = realloc(s->out, s->room = 2 * (s->have + length));
     memcpy(s->out + s->have, data + put, length);
     s->have += length;
-    watch(s, EPOLL_CTL_MOD);
+    if (s->fd >= 0) watch(s, EPOLL_CTL_MOD); /* or else it goes out when the far side is dialled: TLS clients speak first */
 }
 
 static void dial(struct side *far)
