@@ -11,6 +11,10 @@ _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
+# The messages of one second are given the same ``datetime``, whose text is made once; a datetime does not change.
+_latest: tuple[datetime.datetime | None, str] = (None, "")
+
+
 def date_text(moment: object, field: str) -> str:
     """``moment`` as RFC 5322 writes it, with its offset from UTC: ``Mon, 05 Jan 2026 09:30:00 +0100``.
 
@@ -19,6 +23,10 @@ def date_text(moment: object, field: str) -> str:
 
     Raises ``MessageError`` for text that is neither, and for a time without an offset.
     """
+    global _latest
+    known, text = _latest
+    if moment is known and known is not None:
+        return text
     if isinstance(moment, str):
         moment = _read(moment, field)
     if not isinstance(moment, datetime.datetime) or (offset := moment.utcoffset()) is None:
@@ -28,10 +36,12 @@ def date_text(moment: object, field: str) -> str:
     minutes = offset.days * 1440 + offset.seconds // 60
     sign = "-" if minutes < 0 else "+"
     hours, minutes = divmod(abs(minutes), 60)
-    return (
+    text = (
         f"{_DAYS[moment.weekday()]}, {moment.day:02d} {_MONTHS[moment.month - 1]} {moment.year:04d} "
         f"{moment.hour:02d}:{moment.minute:02d}:{moment.second:02d} {sign}{hours:02d}{minutes:02d}"
     )
+    _latest = moment, text
+    return text
 
 
 def _read(text: str, field: str) -> datetime.datetime:
