@@ -4,14 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
+BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: help demo test check docs lint types layers format wheel test-wheel clean
+.PHONY: help demo test check docs bench bench-quick lint types layers format wheel test-wheel clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   send a few thousand messages through the pool to a bad-tempered local server, and prove the outcome"
 	@echo "make test   all tests"
 	@echo "make check  lint, types, layers"
+	@echo "make bench-quick   the main ratios against other clients, in about two minutes; make bench has all of them"
 	@echo "make docs   build the documentation; warnings are errors"
 	@echo "make test-wheel   build the wheel, install it into an empty environment, and test that"
 
@@ -29,6 +31,16 @@ $(DOCS_STAMP): $(STAMP)
 docs: $(DOCS_STAMP)
 	@$(BIN)/python -m sphinx -W --keep-going -n -E -q -b html docs build/docs
 	@echo "build/docs/index.html"
+
+$(BENCH_STAMP): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+	@touch $@
+
+bench-quick: $(BENCH_STAMP)
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+bench: $(BENCH_STAMP)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 demo: $(STAMP)
 	@$(BIN)/mailpool demo $(ARGS)
