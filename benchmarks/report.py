@@ -94,7 +94,7 @@ def _figure(ratio: Ratio, key: str | None, measured: Measured) -> str:
 
 def _shown(ratio: Ratio, number: float) -> str:
     if ratio.kind == "loss":
-        return f"{number:.1%}"
+        return f"{number:.2%}"
     if ratio.kind == "figure":
         return f"{number:.0f}"
     return f"{number:.3g} ×"
