@@ -96,12 +96,13 @@ _NAMES_OF_OTHERS: Final = {
 
 def message_fields(message: Mapping[str, Any] | Message, defaults: Mapping[str, Any] | None) -> Fields:
     """The fields of ``message`` by name, completed from ``defaults``; unknown names raise ``MessageError``."""
+    given: Mapping[str, Any]
     if isinstance(message, Message):
         given = {
             name.rstrip("_"): value for name in _ATTRIBUTES if (value := getattr(message, name)) is not None
         }
     else:
-        given = message  # type: ignore[assignment]
+        given = message
         if not message.keys() <= FIELD_NAMES:
             refuse_unknown(message, FIELD_NAMES, "message")
     if not defaults:

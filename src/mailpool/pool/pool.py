@@ -8,7 +8,6 @@ only place that acts on decisions, and never runs inside itself.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -38,6 +37,7 @@ from .ledger import Ledger
 from .queue import Queue
 from .roster import Notify, Roster
 from .settlement import Next, absorb, failure, next_step, result, told
+from .snapshot import snapshot
 from .statistics import Counts, Histogram, PoolStats
 
 # P-18, in seconds.
@@ -456,30 +456,8 @@ class Pool:
 
     def stats(self) -> PoolStats:
         """A snapshot (P-32)."""
-        lanes = self._state.lanes.values()
-        opening = sum(lane.opening for lane in lanes)
-        idle = sum(len(lane.idle) for lane in lanes)
-        open_now = sum(lane.open for lane in lanes)
-        live = [slot.connection for slot in self._roster]
-        counts = dataclasses.asdict(self._counts)
-        counts["bytes_sent"] += sum(connection.bytes_sent for connection in live)
-        counts["bytes_received"] += sum(connection.bytes_received for connection in live)
-        return PoolStats(
-            connections=self._state.total,
-            opening=opening,
-            busy=open_now - idle,
-            idle=idle,
-            closing=self._state.total - opening - open_now,
-            queued=len(self._queue),
-            held_back=self._queue.held_back,
-            in_flight=len(self._roster.in_flight()),
-            max_connections=self._state.max_connections,
-            rates=self._options.rate,
-            disabled=self._roster.disabled,
-            relay_is_down=any(lane.is_down for lane in lanes),
-            waited=self._waited.copy(),
-            took=self._ledger.took.copy(),
-            **counts,
+        return snapshot(
+            self._state, self._queue, self._roster, self._counts, waited=self._waited, took=self._ledger.took
         )
 
     def __repr__(self) -> str:

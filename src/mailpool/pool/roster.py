@@ -69,7 +69,7 @@ class Roster:
         connector: Connector,
         dice: Callable[[], float],
     ) -> None:
-        self._options = options
+        self.options = options  # less the extensions that this relay has got wrong
         self._state = state
         self._counts = counts
         self._desk = desk
@@ -85,11 +85,6 @@ class Roster:
             Counter()
         )  # connections that failed in a way that speaks against an extension
         self._shut: asyncio.Future[None] | None = None  # done when the last connection has gone
-
-    @property
-    def disabled(self) -> frozenset[str]:
-        """Extensions that are not used: those that the user switched off, and those that this relay got wrong."""
-        return self._options.disable
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(tuple(self._slots.values()))
@@ -118,7 +113,7 @@ class Roster:
     def open(self, lane: Lane) -> None:
         assert isinstance(lane, PoolLane)
         slot = Slot(lane)
-        slot.connection = Connection(self._options, self, connector=self._connector)
+        slot.connection = Connection(self.options, self, connector=self._connector)
         self._slots[slot.connection] = slot
         lane.opening += 1
         self._state.total += 1
@@ -178,11 +173,11 @@ class Roster:
         )
         # A connection for one message needs no heir: the next message opens its own.
         slot.ahead = min(AHEAD, slot.remaining // 4) if slot.remaining > 1 else -1
-        if self._options.max_age is not None:
-            slot.retire_at = self._loop.time() + self._options.max_age * (1 - _AGE_JITTER * self._dice())
+        if self.options.max_age is not None:
+            slot.retire_at = self._loop.time() + self.options.max_age * (1 - _AGE_JITTER * self._dice())
         lane.opened += 1
         self._counts.handshakes += 1
-        self._counts.reconnects += lane.opened > self._options.max_connections
+        self._counts.reconnects += lane.opened > self.options.max_connections
         ssl_object = connection.transport_info("ssl_object")
         self._counts.tls_resumed += ssl_object is not None and bool(ssl_object.session_reused)
         log.debug("connection opened", extra={"connection": repr(connection)})
@@ -197,9 +192,9 @@ class Roster:
         connections are away at once (P-08).
         """
         most = self._max_messages
-        if most == math.inf or lane.opened >= self._options.max_connections:
+        if most == math.inf or lane.opened >= self.options.max_connections:
             return most
-        share = (lane.opened + self._dice()) / self._options.max_connections / 2
+        share = (lane.opened + self._dice()) / self.options.max_connections / 2
         return max(1, most - int(most * share))
 
     def _not_opened(self, slot: Slot, lane: PoolLane, error: SendError | None) -> None:
@@ -227,7 +222,7 @@ class Roster:
                 lane.first_failure_at = now
         else:
             wrong_login = isinstance(error, AuthenticationFailed)
-            lane.blocked_until = now + (self._options.auth_retry_after if wrong_login else _LASTING)
+            lane.blocked_until = now + (self.options.auth_retry_after if wrong_login else _LASTING)
             # With another connection of the same identity still open, messages go on over that.
             if lane.open == 0:
                 self._desk.unreachable(lane, error)
@@ -280,12 +275,9 @@ class Roster:
         """Some servers offer what they cannot do. Slower is better than wrong."""
         self._suspicions[extension] += 1
         # A reply that does not come may be a slow server's; twice is not.
-        if (
-            self._suspicions[extension] < 1 + isinstance(error, TimedOut)
-            or extension in self._options.disable
-        ):
+        if self._suspicions[extension] < 1 + isinstance(error, TimedOut) or extension in self.options.disable:
             return
-        self._options = dataclasses.replace(self._options, disable=self._options.disable | {extension})
+        self.options = dataclasses.replace(self.options, disable=self.options.disable | {extension})
         log.warning("%s is not used with this relay any more: %s", extension, error)
         self._notify("extension_disabled", extension, error)
 

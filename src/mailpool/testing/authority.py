@@ -23,7 +23,7 @@ class Authority:
 
     def __init__(self) -> None:
         try:
-            import cryptography  # noqa: F401
+            import cryptography  # noqa: F401 - only to see whether it is there
         except ImportError as error:
             raise ImportError(
                 "certificates for tests need the package cryptography: pip install cryptography"

@@ -174,7 +174,7 @@ class FaultBook:
     def add(self, *faults: Fault) -> None:
         """Watch for these too; their counts start now."""
         # Seeded on purpose.
-        self._watched += [_Watched(fault, random.Random(fault.seed)) for fault in faults]  # noqa: S311
+        self._watched += [_Watched(fault, random.Random(fault.seed)) for fault in faults]  # noqa: S311 - faults are to be repeatable
 
     def clear(self) -> None:
         """Behave well from now on."""

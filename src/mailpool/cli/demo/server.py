@@ -70,7 +70,7 @@ class Store:
 class Hooks:
     """What aiosmtpd asks its user."""
 
-    async def handle_EHLO(  # noqa: N802 (aiosmtpd's name)
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
@@ -78,7 +78,7 @@ class Hooks:
         responses.insert(1, "250-PIPELINING")
         return responses
 
-    async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         assert isinstance(server, MoodyConnection)
         return server.take(envelope)
 
@@ -119,19 +119,19 @@ class MoodyConnection(SMTP):
         self._counted = False
         super().connection_lost(error)
 
-    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802
+    async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802 - aiosmtpd's name
         fault = self._weather.next_message()
         self._fault = None if self._store.calm else fault
         await self._strike(Place.BEFORE_MAIL)
         await super().smtp_MAIL(arg)
         await self._strike(Place.AFTER_MAIL)
 
-    async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802
+    async def smtp_RCPT(self, arg: str | None) -> None:  # noqa: N802 - aiosmtpd's name
         await self._strike(Place.BEFORE_RCPT)
         await super().smtp_RCPT(arg)
         await self._strike(Place.AFTER_RCPT)
 
-    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
+    async def smtp_DATA(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
         await self._strike(Place.BEFORE_DATA)
         if self._fault is not None and self._fault[0] in (Place.AFTER_DATA, Place.IN_CONTENT):
             await self.push("354 go ahead")

@@ -38,7 +38,7 @@ class Weather:
 
     def __init__(self, seed: int, connection: int, rate: float) -> None:
         # Seeded on purpose: a run can be repeated.
-        self._dice = random.Random(f"{seed}/{connection}")  # noqa: S311
+        self._dice = random.Random(f"{seed}/{connection}")  # noqa: S311 - the weather is no secret
         self._rate = rate
 
     def next_message(self) -> tuple[Place, Manner] | None:
