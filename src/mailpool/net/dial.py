@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Sequence
 
@@ -155,5 +156,7 @@ async def _connect(address: Address, local_address: str | None) -> socket.socket
 
 
 def _words(error: BaseException) -> str:
-    """The system's words without the number."""
+    """The system's words for what happened; asyncio puts the address in their place."""
+    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
