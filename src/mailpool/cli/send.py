@@ -162,7 +162,8 @@ async def _send(job: _Job) -> int:
             await Batch(job.transporter, tally.add, stop, job.grace).send(job.letters)
     for (fate, reason), count in tally.reasons.most_common(10):
         console.print(f"{count} {fate}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    print(f"{tally.total} messages in {watch.seconds:.1f} s: {tally.summary()}")
+    messages = "1 message" if tally.total == 1 else f"{tally.total} messages"
+    print(f"{messages} in {watch.seconds:.1f} s: {tally.summary()}")
     if tally.duplicates:
         print(
             f"{tally.duplicates} of them may have arrived twice: an answer was lost, and they were sent again"
