@@ -316,3 +316,15 @@ def test_p11_no_end_of_data_before_the_first_reply_after_a_pause(play: Any) -> N
     assert len(server.connections) == 1
     for message in server.messages[1:]:
         assert message.end_turn > message.mail_turn
+
+
+@pytest.mark.rule("P-08")
+@pytest.mark.rule("P-10")
+@pytest.mark.parametrize("max_age", [2, 5, 60])
+def test_p10_a_young_connection_has_no_heir_yet(play: Any, max_age: float) -> None:
+    async def story(relay: Any) -> None:
+        for number in range(3):
+            await relay.send(number)
+        assert relay.transporter.stats().handshakes == 1
+
+    play(story, latency=0.01, max_age=max_age)

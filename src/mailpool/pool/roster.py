@@ -313,7 +313,8 @@ class Roster:
         if lane.reserved is slot:
             lane.reserved = None
         runs_out = slot.remaining <= slot.ahead
-        if runs_out or (self._state.ageing and slot.retire_at - self._loop.time() <= AHEAD_SECONDS):
+        max_age = self.options.max_age
+        if runs_out or (max_age and slot.retire_at - self._loop.time() <= min(AHEAD_SECONDS, max_age / 4)):
             lane.ending[slot] = None
 
     def update(self, slot: Slot) -> None:
