@@ -65,8 +65,8 @@ class Client:
     def __init__(self, command: list[str | Path], environment: Mapping[str, str], cores: set[int]) -> None:
         self._name = " ".join(map(str, command[:3]))
         # Read when the client has ended, so no block holds them.
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self.peak_kib = 0
         self.seconds = 0.0
         self.cpu = 0.0

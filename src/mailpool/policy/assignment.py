@@ -196,15 +196,29 @@ def decide(state: State, now: float) -> Action:
     :param state: as it is; not changed
     :param now: seconds on the clock that all times of the state are on
     """
-    if len(state.lanes) == 1 and state.total >= state.max_connections:
-        # One identity and all connections open: nearly every decision under load. The rest says the same, more slowly.
-        (lane,) = state.lanes.values()
-        if lane.open and not (lane.idle or lane.alone or lane.sleeping or lane.opening or lane.probing):
-            if not lane.hungry or not lane.line:
-                return _NOTHING
-            slot = next(iter(lane.hungry))
-            if state.limiter is None and slot.retire_at > now:
-                return Assign(slot, lane.line.peek(), False)
+    return usual_decision(state, now) or full_decision(state, now)
+
+
+def usual_decision(state: State, now: float) -> Assign | Wait | None:
+    """Nearly every decision under load: one identity, and all connections open and at work. None: look at everything.
+
+    It says what `full_decision` would say, which took a third of the pool's time, in a few look-ups.
+    """
+    if len(state.lanes) > 1 or state.total < state.max_connections:
+        return None
+    for lane in state.lanes.values():
+        if not lane.open or lane.idle or lane.alone or lane.sleeping or lane.opening or lane.probing:
+            return None
+        if not lane.hungry or not lane.line:
+            return _NOTHING
+        slot = next(iter(lane.hungry))
+        if state.limiter is None and slot.retire_at > now:
+            return Assign(slot, lane.line.peek(), False)
+    return None
+
+
+def full_decision(state: State, now: float) -> Action:
+    """The one thing to do next, with everything looked at."""
     wake = math.inf
     starved = _starved(state, now) if len(state.lanes) > 1 else None
     if starved is not None:
