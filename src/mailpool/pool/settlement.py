@@ -81,11 +81,21 @@ def absorb(delivery: Delivery, transaction: Transaction) -> None:
 
 
 def _settle_batch(delivery: Delivery) -> None:
+    """Take those that have an outcome out of ``pending``, at the cost of the batch and not of all that still wait."""
+    batch, pending = delivery.batch, delivery.pending
+    delivery.batch = ()
     if len(delivery.outcomes) == len(delivery.envelope.recipients):
         delivery.pending = range(0)
+        return
+    left = [index for index in batch if index not in delivery.outcomes]
+    count = len(batch)
+    if list(pending[:count]) == list(batch):
+        rest = pending[count:]
     else:
-        delivery.pending = [i for i in delivery.pending if i not in delivery.outcomes]
-    delivery.batch = ()
+        # Picked by their domains (RFC 9422), and so from anywhere.
+        picked = set(batch)
+        rest = [index for index in pending if index not in picked]
+    delivery.pending = [*left, *rest] if left else rest
 
 
 def next_step(delivery: Delivery, transaction: Transaction, options: Options) -> Next:
