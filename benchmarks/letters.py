@@ -87,7 +87,7 @@ def write(folder: Path) -> None:
     from mailpool import create_transport
 
     (folder / "letters.json").write_text(json.dumps({"sender": SENDER, "letters": LETTERS}))
-    sealed = create_transport(host="127.0.0.1")._seal(fields(LETTERS["ascii"], 1, recipient(1)))
+    sealed = create_transport(host="127.0.0.1")._preparation.seal(fields(LETTERS["ascii"], 1, recipient(1)))
     octets = b"".join(sealed.content.blocks())
     (folder / "message.eml").write_bytes(octets)
     (folder / "message.lf").write_bytes(octets.replace(b"\r\n", b"\n"))

@@ -98,7 +98,7 @@ def compose(job: Job) -> Report:
     from mailpool import create_transport
 
     make = letter_maker(job)
-    seal = create_transport(host=job.host)._seal
+    seal = create_transport(host=job.host)._preparation.seal
 
     def work(numbers: Iterator[int] | range) -> int:
         return sum(seal(make(number)).content.size for number in numbers)

@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import datetime
 import logging
-import secrets
-import socket
-import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -19,16 +15,16 @@ from collections.abc import (
     Iterable,
     Mapping,
 )
-from email.message import Message as StdlibMessage
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
 from .errors import PoolClosed, UsageError
 from .events import Events, Handler
-from .message import Message, Sealed, seal
+from .message import Sealed
 from .net.connect import Connector, connect
 from .options import Credentials, Options, parse_options
 from .pool.statistics import PoolStats
+from .preparation import AnyMessage, Preparation
 from .results import Phase, SendResult
 from .transports.pooled import pooled_smtp
 from .transports.port import Transport
@@ -37,7 +33,6 @@ from .transports.verification import Verification, verify
 
 log = logging.getLogger("mailpool")
 
-AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
 M = TypeVar("M", bound=AnyMessage)
 H = TypeVar("H", bound=Handler)
 
@@ -83,10 +78,7 @@ class Transporter:
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._hostname = options.name or socket.gethostname() or "localhost"
-        self._defaults = options.defaults or None
-        self._second = -1
-        self._moment = datetime.datetime.min
+        self._preparation = Preparation(options)
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -114,7 +106,7 @@ class Transporter:
         """
         transport = self._bound()
         return transport.submit(
-            self._seal(message), priority=priority, deadline=deadline, auth=_identity(auth)
+            self._preparation.seal(message), priority=priority, deadline=deadline, auth=_identity(auth)
         )
 
     def send_soon(
@@ -131,7 +123,11 @@ class Transporter:
         """
         transport = self._bound()
         transport.submit(
-            self._seal(message), priority=priority, deadline=deadline, auth=_identity(auth), may_wait=False
+            self._preparation.seal(message),
+            priority=priority,
+            deadline=deadline,
+            auth=_identity(auth),
+            may_wait=False,
         ).add_done_callback(self._report)
 
     async def send_many(
@@ -165,7 +161,7 @@ class Transporter:
 
         def start(item: M) -> None:
             try:
-                future = transport.submit(self._seal(item), priority=priority)
+                future = transport.submit(self._preparation.seal(item), priority=priority)
             except Exception as error:  # whatever is wrong with one message, the others go on
                 ended.put_nowait(SendOutcome(item, error=error))
                 return
@@ -326,25 +322,6 @@ class Transporter:
         if not self._closed:
             self._bound()
 
-    def _seal(self, message: AnyMessage) -> Sealed:
-        if isinstance(message, Sealed):
-            return message
-        return seal(
-            message,
-            now=self._now(),
-            token=_token,
-            hostname=self._hostname,
-            defaults=self._defaults,
-        )
-
-    def _now(self) -> datetime.datetime:
-        """The local time to the second, which is all that Date tells; the same object within one second."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._moment = datetime.datetime.fromtimestamp(second).astimezone()
-        return self._moment
-
     def _report(self, future: asyncio.Future[SendResult]) -> None:
         if future.cancelled() or future.exception() is None:
             return
@@ -358,10 +335,6 @@ class Transporter:
 
     def __repr__(self) -> str:
         return f"<Transporter {self.options.redacted_url()}, {self._transport or 'not started'}>"
-
-
-def _token() -> str:
-    return secrets.token_hex(16)
 
 
 def _identity(auth: Credentials | Mapping[str, Any] | tuple[str, str] | None) -> Credentials | None:

@@ -17,7 +17,8 @@ from .envelopes import envelope_of
 from .fields import Fields
 from .folding import LINE, fold_pieces, fold_text
 from .message_ids import message_id, message_ids
-from .parts import Part, tree, written
+from .parts import Part, tree
+from .writing import written
 
 _PRIORITY: Final = {
     "high": "X-Priority: 1\r\nImportance: high\r\n",

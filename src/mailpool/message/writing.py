@@ -1,0 +1,64 @@
+"""A tree of MIME parts as octets: boundaries that occur in no part (RFC 2046 §5.1.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .parts import Leaf, Multipart, Part
+
+
+def written(root: Part, token: str) -> tuple[str, list[bytes], bool]:
+    """The header fields of the root part, the pieces of its body, and whether any octet may be above 127.
+
+    ``token`` makes the boundaries unlike those of other messages.
+    """
+    if isinstance(root, Leaf):
+        return root.header, [root.body], root.encoding == "8bit"
+    stem = _stem(root, token)
+    pieces: list[bytes] = []
+    header = _write_multipart(root, stem, 0, pieces)
+    return header, pieces, "8bit" in header
+
+
+def _stem(root: Multipart, token: str) -> str:
+    """What all boundaries of the message end in: ``token``, changed until no part holds it (HDR-15).
+
+    Quoted-printable and base64 can not hold a boundary, which has ``=_`` in it (RFC 2045 §6.7).
+    """
+    bare = [leaf.body for leaf in _leaves(root) if leaf.encoding in ("7bit", "8bit")]
+    stem, tries = token, 0
+    while any(stem.encode() in body for body in bare):
+        tries += 1
+        stem = f"{tries}.{token}"
+    return stem
+
+
+def _leaves(part: Part) -> list[Leaf]:
+    if isinstance(part, Leaf):
+        return [part]
+    return [leaf for child in part.parts for leaf in _leaves(child)]
+
+
+def _write_multipart(part: Multipart, stem: str, number: int, pieces: list[bytes]) -> str:
+    # The number tells nested boundaries apart from the first character on: none begins with another.
+    boundary = f"=_{number}.{stem}"
+    eight_bit = ""
+    for child in part.parts:
+        if isinstance(child, Leaf):
+            if child.encoding == "8bit":
+                eight_bit = _EIGHT_BIT
+            pieces += (f"--{boundary}\r\n{child.header}\r\n".encode("ascii"), child.body, b"\r\n")
+        else:
+            inside: list[bytes] = []
+            header = _write_multipart(child, stem, number + 1, inside)
+            if _EIGHT_BIT in header:
+                eight_bit = _EIGHT_BIT
+            pieces.append(f"--{boundary}\r\n{header}\r\n".encode("ascii"))
+            pieces += inside
+            pieces.append(b"\r\n")
+    pieces.append(f"--{boundary}--\r\n".encode("ascii"))
+    return f'Content-Type: multipart/{part.subtype}{part.extra};\r\n boundary="{boundary}"\r\n{eight_bit}'
+
+
+# RFC 2045 §6.4: a multipart with a part in 8bit says so itself.
+_EIGHT_BIT: Final = "Content-Transfer-Encoding: 8bit\r\n"

@@ -1,0 +1,53 @@
+"""The one way from what callers give to a sealed message: defaults, clock and dice come in here."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from email.message import Message as StdlibMessage
+from typing import Any
+
+from .message import Message, Sealed, seal
+from .options import Options
+
+AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
+
+
+class Preparation:
+    """Seals the messages of one transporter."""
+
+    def __init__(self, options: Options) -> None:
+        self._hostname = options.name or socket.gethostname() or "localhost"
+        self._defaults = options.defaults or None
+        self._second = -1
+        self._moment = datetime.datetime.min
+
+    def seal(self, message: AnyMessage) -> Sealed:
+        """The message as octets and envelope; one that is sealed already stays as it is.
+
+        :raises MessageError: a field cannot be sent as it is
+        """
+        if isinstance(message, Sealed):
+            return message
+        return seal(
+            message,
+            now=self._now(),
+            token=_token,
+            hostname=self._hostname,
+            defaults=self._defaults,
+        )
+
+    def _now(self) -> datetime.datetime:
+        """The local time to the second, which is all that Date tells; the same object within one second."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._moment = datetime.datetime.fromtimestamp(second).astimezone()
+        return self._moment
+
+
+def _token() -> str:
+    return secrets.token_hex(16)
