@@ -3,6 +3,7 @@
 The whole public face is here; everything else may change without notice, but `mailpool.testing`.
 """
 
+from .access import Access
 from .address import Envelope, Mailbox
 from .errors import (
     AddressError,
@@ -37,6 +38,7 @@ from .transports.verification import Verification
 __version__ = "0.1.0"
 
 __all__ = [
+    "Access",
     "AddressError",
     "Attachment",
     "AuthenticationFailed",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
+
+_BLOCK = 65_536
 
 
 class Content(Protocol):
@@ -51,8 +53,76 @@ class BytesContent:
 
     def blocks(self) -> Iterator[bytes]:
         view = memoryview(self.data)
-        for start in range(0, len(view), 65_536):
-            yield bytes(view[start : start + 65_536])
+        for start in range(0, len(view), _BLOCK):
+            yield bytes(view[start : start + _BLOCK])
 
     def __repr__(self) -> str:
         return f"<BytesContent {len(self.data)} octets>"
+
+
+class Source(Protocol):
+    """Octets that are somewhere else, and read anew by each attempt: they are the same each time, or reading fails."""
+
+    @property
+    def size(self) -> int:
+        """How many octets."""
+        ...
+
+    def blocks(self) -> Iterator[bytes]:
+        """The octets from the start, in blocks of any length."""
+        ...
+
+
+class StreamedContent:
+    """Content in pieces: octets, and sources of octets that are read when they are sent.
+
+    :param pieces: one after the other; sources give CRLF line ends where the octets before and after them do
+    """
+
+    __slots__ = ("_pieces", "eight_bit", "size", "utf8_headers")
+
+    def __init__(
+        self, pieces: Iterable[bytes | Source], *, eight_bit: bool = False, utf8_headers: bool = False
+    ) -> None:
+        self._pieces = _joined(pieces)
+        self.size = sum(len(piece) if isinstance(piece, bytes) else piece.size for piece in self._pieces)
+        self.eight_bit = eight_bit
+        self.utf8_headers = utf8_headers
+
+    def blocks(self) -> Iterator[bytes]:
+        """The octets from the start. Raises ``ValueError`` before the last of them when a source is not of its size."""
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                view = memoryview(piece)
+                for start in range(0, len(view), _BLOCK):
+                    yield bytes(view[start : start + _BLOCK])
+            else:
+                left = piece.size
+                for block in piece.blocks():
+                    left -= len(block)
+                    # The server was told the size, and others rely on it.
+                    if left < 0:
+                        break
+                    yield block
+                if left:
+                    raise ValueError(f"a source has {'more' if left < 0 else 'fewer'} octets than it said")
+
+    def __repr__(self) -> str:
+        return f"<StreamedContent {self.size} octets>"
+
+
+def _joined(pieces: Iterable[bytes | Source]) -> list[bytes | Source]:
+    """The same with neighbouring octets in one piece: each piece is a write of its own."""
+    joined: list[bytes | Source] = []
+    run: list[bytes] = []
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            run.append(piece)
+            continue
+        if run:
+            joined.append(b"".join(run))
+            run = []
+        joined.append(piece)
+    if run:
+        joined.append(b"".join(run))
+    return joined

@@ -17,12 +17,14 @@ from urllib.parse import quote
 
 from . import option_values as check
 from . import presets
+from .access import Access
 from .errors import ConfigurationError
 from .option_url import parse_url
 from .option_values import Credentials, Rate, TLSOptions, unknown, wrong
 
 __all__ = ["Credentials", "Options", "Rate", "TLSOptions", "parse_options"]
 
+_ACCESS = Access()
 _RATE_DELTA = 1_000  # milliseconds, as people know it from elsewhere
 
 
@@ -102,6 +104,7 @@ class Options:
     :param max_duplicates: how often such a message is sent again
     :param disable: SMTP extensions not to use although offered, such as ``{"PIPELINING"}``
     :param defaults: message fields for messages that do not have their own
+    :param access: what messages may read: an `Access`, a mapping of its fields, or ``"none"``
     :raises ConfigurationError: a value has the wrong type or range, or contradicts another; ``option`` names it
     """
 
@@ -152,6 +155,7 @@ class Options:
     disable: frozenset[str] = frozenset()
     # A mapping has no hash; equality still looks at it.
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    access: Access = _ACCESS
 
     def __post_init__(self) -> None:
         for name, rule in _RULES.items():
@@ -286,6 +290,7 @@ _RULES: dict[str, check.Check] = {
     "max_duplicates": check.count(0),
     "disable": check.extensions,
     "defaults": check.mapping,
+    "access": lambda name, value: Access.of(value),
 }
 
 

@@ -22,6 +22,7 @@ class Preparation:
     def __init__(self, options: Options) -> None:
         self._hostname = options.name or socket.gethostname() or "localhost"
         self._defaults = options.defaults or None
+        self._access = options.access
         self._second = -1
         self._moment = datetime.datetime.min
 
@@ -38,6 +39,7 @@ class Preparation:
             token=_token,
             hostname=self._hostname,
             defaults=self._defaults,
+            access=self._access,
         )
 
     def _now(self) -> datetime.datetime:

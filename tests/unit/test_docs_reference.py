@@ -57,7 +57,7 @@ def test_every_option_has_one_row() -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_option(name: str) -> None:
     _, default, unit, meaning = OPTION_ROWS[name]
-    shown = eval(default.strip("`"), {"TLSOptions": mailpool.TLSOptions})
+    shown = eval(default.strip("`"), {"TLSOptions": mailpool.TLSOptions, "Access": mailpool.Access})
     actual = getattr(mailpool.Options(), name)
     assert shown == actual
     # 5 and 5.0 are equal, but only one of them is a duration.
@@ -85,7 +85,7 @@ def test_name_from_elsewhere(row: list[str]) -> None:
             assert words.replace('"', "'") in str(caught.value).replace('"', "'")
 
 
-@pytest.mark.parametrize("value", [mailpool.Rate, mailpool.Credentials, mailpool.TLSOptions])
+@pytest.mark.parametrize("value", [mailpool.Access, mailpool.Rate, mailpool.Credentials, mailpool.TLSOptions])
 def test_every_field_of_a_value_is_named(value: Any) -> None:
     text = page("options.md")
     assert [f.name for f in dataclasses.fields(value) if not re.search(rf"\b{f.name}\b", text)] == []

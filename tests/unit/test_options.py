@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailpool import options as module
+from mailpool.access import Access
 from mailpool.errors import ConfigurationError
 from mailpool.options import Credentials, Options, Rate, TLSOptions, parse_options
 
@@ -24,7 +25,7 @@ DEFAULTS = {
     "greeting_timeout": 30, "socket_timeout": 600, "command_timeout": None, "deadline": None, "idle_timeout": 60,
     "max_age": None, "min_connections": 0, "check_after": None, "connection_wait": 30, "auth_retry_after": 60,
     "max_throttle_wait": 300, "max_queue": 10_000, "pipeline_depth": 1, "max_recipients": None,
-    "on_uncertain": "requeue", "max_duplicates": 1, "disable": frozenset(), "defaults": {}, "tls": TLSOptions(),
+    "on_uncertain": "requeue", "max_duplicates": 1, "disable": frozenset(), "defaults": {}, "tls": TLSOptions(), "access": Access(),
 }  # fmt: skip
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import mimetypes
-import os
-import stat
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
+from ..access import Access
 from ..errors import MessageError
+from .contents import encoded_content, located
 from .custom_headers import checked_headers
 from .encoding import base64_lines, lines_fit, with_crlf
 from .fields import ATTACHMENT_KEYS, Attachment, refuse_unknown
@@ -39,7 +39,7 @@ _MORE_TYPES: Final = {
 
 
 def attachment_leaves(
-    attachments: Iterable[Attachment | Mapping[str, Any]], *, has_html: bool
+    attachments: Iterable[Attachment | Mapping[str, Any]], *, has_html: bool, access: Access
 ) -> tuple[list[Leaf], list[Leaf]]:
     """The parts that the HTML shows, and the parts that are attached.
 
@@ -52,7 +52,7 @@ def attachment_leaves(
     for number, given in enumerate(attachments):
         field = f"attachments[{number}]"
         attachment = _as_attachment(given, field)
-        (inline if attachment.cid and has_html else attached).append(_leaf(attachment, field))
+        (inline if attachment.cid and has_html else attached).append(_leaf(attachment, field, access))
     return inline, attached
 
 
@@ -67,8 +67,8 @@ def _as_attachment(given: Attachment | Mapping[str, Any], field: str) -> Attachm
     return Attachment(**given)
 
 
-def _leaf(attachment: Attachment, field: str) -> Leaf:
-    octets, filename, charset = _content(attachment, field)
+def _leaf(attachment: Attachment, field: str, access: Access) -> Leaf:
+    octets, filename, charset = _content(attachment, field, access)
     kind, parameters = _media_type(attachment, filename, field)
     if kind.startswith("multipart/"):
         raise MessageError(
@@ -102,7 +102,7 @@ def _leaf(attachment: Attachment, field: str) -> Leaf:
     return Leaf("".join(header), octets, encoding)
 
 
-def _content(attachment: Attachment, field: str) -> tuple[bytes, str, str]:
+def _content(attachment: Attachment, field: str, access: Access) -> tuple[bytes, str, str]:
     """The octets, the file name, and the charset if the content was given as text."""
     content, path, filename = attachment.content, attachment.path, attachment.filename
     if (content is None) == (path is None):
@@ -110,28 +110,11 @@ def _content(attachment: Attachment, field: str) -> tuple[bytes, str, str]:
     if filename is not None and not isinstance(filename, str):
         raise MessageError(f"{field}.filename: must be text", field=f"{field}.filename")
     if path is not None:
-        return _read(path, field), os.path.basename(os.fsdecode(path)) if filename is None else filename, ""
-    if isinstance(content, str):
-        # Octets and not text: an attachment arrives with the line ends it was given.
-        return content.encode("utf-8", "replace"), filename or "", "utf-8"
-    if not isinstance(content, bytes | bytearray | memoryview):
-        raise MessageError(
-            f"{field}.content: give bytes or text, not {type(content).__name__}", field=f"{field}.content"
-        )
-    return bytes(content), filename or "", ""
-
-
-def _read(path: str | os.PathLike[str], field: str) -> bytes:
-    field = f"{field}.path"
-    try:
-        # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever (FIL-03).
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(number, "rb") as file:
-            if not stat.S_ISREG(os.fstat(number).st_mode):
-                raise MessageError(f"{field}: {path!r:.200} is not a regular file", field=field)
-            return file.read()
-    except (OSError, ValueError, TypeError) as error:
-        raise MessageError(f"{field}: {path!r:.200} cannot be read: {error}", field=field) from error
+        found = located(path, None, field, access)
+    else:
+        found = encoded_content(content, None, f"{field}.content", access)
+    octets = found.content if isinstance(found.content, bytes) else b"".join(found.content.blocks())
+    return octets, found.name if filename is None else filename, "utf-8" if isinstance(content, str) else ""
 
 
 def _media_type(attachment: Attachment, filename: str, field: str) -> tuple[str, dict[str, str]]:

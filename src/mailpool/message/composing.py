@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
+from ..access import Access
 from ..address import Addresses, Envelope, Mailbox, ascii_domain, display_pieces, parse_mailboxes
 from ..content import BytesContent
 from ..errors import MessageError
 from .attachments import attachment_leaves
+from .contents import text_of
 from .custom_headers import split_headers
 from .dates import date_text
 from .envelopes import envelope_of
@@ -32,7 +34,7 @@ Mailboxes = tuple[Mailbox, ...]
 
 
 def composed(
-    fields: Fields, now: datetime.datetime, token: Callable[[], str], hostname: str
+    fields: Fields, now: datetime.datetime, token: Callable[[], str], hostname: str, access: Access
 ) -> tuple[Envelope, BytesContent, str]:
     """The envelope, the content and the Message-ID of the message that ``fields`` describe."""
     custom: list[tuple[str, str]] = []
@@ -54,7 +56,7 @@ def composed(
     else:
         identity = f"<{fresh}@{_id_domain(sender, envelope, hostname)}>"
     head += _about(fields, custom, identity, now)
-    part_header, body, eight_bit = written(_parts(fields), fresh)
+    part_header, body, eight_bit = written(_parts(fields, access), fresh)
 
     utf8_headers = not head.isascii()
     octets = b"".join([f"{head}MIME-Version: 1.0\r\n{part_header}\r\n".encode(), *body])
@@ -122,15 +124,15 @@ def _about(fields: Fields, custom: list[tuple[str, str]], identity: str, now: da
     return head
 
 
-def _parts(fields: Fields) -> Part:
+def _parts(fields: Fields, access: Access) -> Part:
     text, html, attachments = fields.get("text"), fields.get("html"), fields.get("attachments")
     if text is not None:
-        text = _text(text, "text")
+        text = text_of(text, "text", access)
     if html is not None:
-        html = _text(html, "html")
+        html = text_of(html, "html", access)
     if not attachments:
         return tree(text, html, (), ())
-    inline, attached = attachment_leaves(attachments, has_html=html is not None)
+    inline, attached = attachment_leaves(attachments, has_html=html is not None, access=access)
     return tree(text, html, inline, attached)
 
 

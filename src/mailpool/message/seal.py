@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..access import Access
 from ..address import Envelope
 from ..content import Content
 from ..errors import MessageError
@@ -17,6 +18,8 @@ from .raw import raw_content
 
 if TYPE_CHECKING:
     import email.message
+
+_ANY_FILE = Access()
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ def seal(
     token: Callable[[], str],
     hostname: str = "localhost",
     defaults: Mapping[str, Any] | None = None,
+    access: Access = _ANY_FILE,
 ) -> Sealed:
     """Check a message, fix its Message-ID and Date, and write it as octets (RFC 5322, RFC 2045).
 
@@ -51,6 +55,7 @@ def seal(
     hostname  the right side of the Message-ID when the sender has no domain
     defaults  fields for whatever ``message`` does not own; ``headers`` are merged one by one. Not used for raw
               messages and those of the standard library
+    access    what the message may read; by default any file, and no URL
 
     What is composed is 7-bit, but for SMTPUTF8 addresses and embedded 8-bit messages.
     Raises ``MessageError``, or its kind ``AddressError``, that names the field; nothing is half done then.
@@ -60,7 +65,7 @@ def seal(
     raw = message.raw if isinstance(message, Message) else message.get("raw")
     if raw is not None:
         return _sealed_raw(message_fields(message, None), raw)
-    return Sealed(*composed(message_fields(message, defaults), now, token, hostname))
+    return Sealed(*composed(message_fields(message, defaults), now, token, hostname, access))
 
 
 def _sealed_raw(fields: Mapping[str, Any], raw: bytes | str) -> Sealed:
