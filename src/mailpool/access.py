@@ -47,7 +47,7 @@ class Access:
         files = self.files
         if not isinstance(files, bool):
             path: Any = os.fspath(files) if isinstance(files, os.PathLike) else files
-            if not isinstance(path, str) or not path:
+            if not isinstance(path, str) or not path or "\0" in path:
                 raise _wrong("files", "must be True, False or a directory", files)
             # What it is relative to must not change with the working directory.
             object.__setattr__(self, "files", os.path.realpath(path))
