@@ -4,7 +4,7 @@ The whole public face is here; everything else may change without notice, but `m
 """
 
 from .access import Access
-from .address import Envelope, Mailbox
+from .address import AddressList, Envelope, Mailbox, parse_addresses
 from .errors import (
     AddressError,
     AuthenticationFailed,
@@ -40,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Access",
     "AddressError",
+    "AddressList",
     "Attachment",
     "AuthenticationFailed",
     "ConfigurationError",
@@ -80,4 +81,5 @@ __all__ = [
     "UsageError",
     "Verification",
     "create_transport",
+    "parse_addresses",
 ]

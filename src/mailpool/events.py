@@ -23,6 +23,7 @@ EVENTS: dict[str, str] = {
     "idle": "there is room for more messages",
     "clear": "the last connection has closed, and the transporter is still open",
     "error": "(error) a message given to send_soon failed",
+    "repaired": "(message_id, what) an address was read leniently, and something in it was changed",
     "detached": "(message_id, outcome) a message whose caller had gone has its outcome",
     "requeued": "(message_id, times) a message goes back into the queue",
     "throttled": "(error) the server asks for less: too fast, too many connections, or a quota is used up",

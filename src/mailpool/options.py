@@ -105,6 +105,8 @@ class Options:
     :param disable: SMTP extensions not to use although offered, such as ``{"PIPELINING"}``
     :param defaults: message fields for messages that do not have their own
     :param access: what messages may read: an `Access`, a mapping of its fields, or ``"none"``
+    :param addresses: ``"strict"``: as RFC 5322 has them; ``"lenient"``: also as people write them, with the event
+        ``repaired`` for each thing that was changed
     :raises ConfigurationError: a value has the wrong type or range, or contradicts another; ``option`` names it
     """
 
@@ -156,6 +158,7 @@ class Options:
     # A mapping has no hash; equality still looks at it.
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     access: Access = _ACCESS
+    addresses: Literal["strict", "lenient"] = "strict"
 
     def __post_init__(self) -> None:
         for name, rule in _RULES.items():
@@ -291,6 +294,7 @@ _RULES: dict[str, check.Check] = {
     "disable": check.extensions,
     "defaults": check.mapping,
     "access": lambda name, value: Access.of(value),
+    "addresses": check.one_of("strict", "lenient"),
 }
 
 

@@ -6,7 +6,7 @@ import datetime
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.message import Message as StdlibMessage
 from typing import Any
 
@@ -19,10 +19,13 @@ AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
 class Preparation:
     """Seals the messages of one transporter."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, repaired: Callable[[str, str], None] = lambda *_: None) -> None:
+        """``repaired`` is told the Message-ID and each thing that was repaired in the addresses of a message."""
         self._hostname = options.name or socket.gethostname() or "localhost"
         self._defaults = options.defaults or None
         self._access = options.access
+        self._lenient = options.addresses == "lenient"
+        self._repaired = repaired
         self._second = -1
         self._moment = datetime.datetime.min
 
@@ -33,14 +36,19 @@ class Preparation:
         """
         if isinstance(message, Sealed):
             return message
-        return seal(
+        sealed = seal(
             message,
             now=self._now(),
             token=_token,
             hostname=self._hostname,
             defaults=self._defaults,
             access=self._access,
+            lenient=self._lenient,
         )
+        if sealed.repairs:
+            for repair in sealed.repairs:
+                self._repaired(sealed.message_id, repair)
+        return sealed
 
     def _now(self) -> datetime.datetime:
         """The local time to the second, which is all that Date tells; the same object within one second."""

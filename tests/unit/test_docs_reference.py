@@ -208,7 +208,7 @@ def test_no_page_names_an_option_or_error_that_does_not_exist() -> None:
     known = set(FIELDS) | set(FIELD_NAMES) | set(ATTACHMENT_KEYS)
     for value in (mailpool.Rate, mailpool.Credentials, mailpool.TLSOptions, mailpool.SendResult):
         known |= {field.name for field in dataclasses.fields(value)}
-    known |= {"timeout", "close_timeout", "priority", "src"}  # arguments, and HTML
+    known |= {"timeout", "close_timeout", "priority", "lenient", "src"}  # arguments, and HTML
     for path in [ROOT / "README.md", *DOCS.glob("*.md")]:
         if path.name == "testing.md":
             continue

@@ -9,11 +9,12 @@ from .domain import ascii_domain
 from .encoded_words import decode_words, encode_words
 from .envelope import Envelope
 from .mailbox import Mailbox
-from .parsing import Addresses, parse_mailboxes
+from .parsing import Addresses, AddressList, parse_addresses, parse_mailboxes
 from .phrase import display, display_pieces
 from .syntax import without_lone_surrogates
 
 __all__ = [
+    "AddressList",
     "Addresses",
     "Envelope",
     "Mailbox",
@@ -22,6 +23,7 @@ __all__ = [
     "display",
     "display_pieces",
     "encode_words",
+    "parse_addresses",
     "parse_mailboxes",
     "without_lone_surrogates",
 ]

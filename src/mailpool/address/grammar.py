@@ -12,22 +12,12 @@ from ..errors import AddressError
 from .encoded_words import decode_words
 from .mailbox import Mailbox
 from .syntax import MAX_ADDRESS, PLAIN_ADDRESS, search_control_but_tab, show, unquote
+from .tokens import Tokens
 
 # Nearly all mail needs only this: an address, or a plain name before one in angle brackets.
 _SIMPLE: Final = re.compile(
     rf"[ \t]*(?:{PLAIN_ADDRESS}|([A-Za-z0-9_\-'\u00a0-\ud7ff][^\x00-\x1f\x7f()<>\[\]:;@\\,\"=]*+)<{PLAIN_ADDRESS}>)[ \t]*(?:,|\Z)"
 )
-_TOKEN: Final = re.compile(
-    r"""(?P<space>[ \t]++)
-    | (?P<atom>[^\x00-\x20\x7f()<>\[\]:;@\\,"]++)
-    | "(?P<quoted>(?:[^"\\]|\\.)*+)"
-    | (?P<literal>\[[^\[\]\\]*+\])
-    | (?P<special>[<>@,:;])""",
-    re.VERBOSE,
-)
-_DEEPEST_COMMENT: Final = 50
-_COMMENT_STEP: Final = re.compile(r"[^()\\]++|\\.|[()]")
-
 _WORDS: Final = ("atom", "quoted")
 
 
@@ -58,16 +48,14 @@ def read_address_list(text: str) -> tuple[Mailbox, ...]:
     return tuple(found)
 
 
-class _Element:
+class _Element(Tokens):
     """One element of an address-list: everything up to the next comma, or the start or end of a group."""
 
-    __slots__ = ("_comments", "_position", "_start", "_text", "_words")
+    __slots__ = ("_words",)
 
     def __init__(self, text: str, position: int) -> None:
-        self._text = text
-        self._start = self._position = position
+        super().__init__(text, position)
         self._words: list[tuple[str, str]] = []
-        self._comments: list[str] = []
 
     def read(self, found: list[Mailbox], in_group: bool) -> tuple[int, bool]:
         """Add the mailbox of this element, if it has one; return where the next starts and whether in a group."""
@@ -149,52 +137,13 @@ class _Element:
             raise self._refusal(
                 "has a name with special characters; put the name in double quotes, or a comma between addresses"
             )
-        if any(kind == "quoted" for kind, _ in self._words):
-            return " ".join(
-                unquote(value) if kind == "quoted" else decode_words([value]) for kind, value in self._words
-            )
-        return decode_words([value for _, value in self._words])
-
-    def _next(self) -> tuple[str, str]:
-        """The next token that is neither white space nor a comment."""
-        text = self._text
-        while self._position < len(text):
-            if text[self._position] == "(":
-                self._skip_comment()
-                continue
-            token = _TOKEN.match(text, self._position)
-            if token is None:
-                raise self._refusal(
-                    f"has {_UNFINISHED.get(text[self._position], 'a character')} that cannot stand there"
-                )
-            self._position = token.end()
-            if token.lastgroup != "space":
-                kind = token.lastgroup or ""
-                return kind, token[kind]
-        return "end", ""
-
-    def _skip_comment(self) -> None:
-        depth, start = 0, self._position
-        for step in _COMMENT_STEP.finditer(self._text, start):
-            if step[0] == "(":
-                depth += 1
-                if depth > _DEEPEST_COMMENT:
-                    raise self._refusal(f"has comments nested more than {_DEEPEST_COMMENT} deep")
-            elif step[0] == ")":
-                depth -= 1
-                if depth == 0:
-                    self._position = step.end()
-                    self._comments.append(unquote(self._text[start + 1 : step.start()]).strip())
-                    return
-        raise self._refusal("has a comment that is not closed")
-
-    def _refusal(self, why: str) -> AddressError:
-        return AddressError(f"{show(self._text[self._start : self._start + 200].strip())} {why}")
+        return phrase_text(self._words)
 
 
-_UNFINISHED: Final = {
-    '"': "a quoted string without its end, or a quote",
-    "[": "a [ without its ]",
-    "]": "a ]",
-    "\\": "a backslash",
-}
+def phrase_text(words: list[tuple[str, str]]) -> str:
+    """The name that the words of a phrase spell (RFC 5322 §3.2.5), encoded words decoded."""
+    if any(kind == "quoted" for kind, _ in words):
+        return " ".join(
+            unquote(value) if kind == "quoted" else decode_words([value]) for kind, value in words
+        )
+    return decode_words([value for _, value in words])

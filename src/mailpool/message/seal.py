@@ -15,6 +15,7 @@ from .composing import composed
 from .envelopes import envelope_of
 from .fields import Message, message_fields
 from .raw import raw_content
+from .repairing import repaired_fields
 
 if TYPE_CHECKING:
     import email.message
@@ -29,11 +30,13 @@ class Sealed:
     ``envelope``    who it is from and to, as the server is told
     ``content``     header and body
     ``message_id``  with angle brackets; ``""`` for a raw message that has none
+    ``repairs``     what the lenient grammar of addresses changed, a sentence each; empty unless it was asked for
     """
 
     envelope: Envelope
     content: Content
     message_id: str
+    repairs: tuple[str, ...] = ()
 
 
 def seal(
@@ -44,6 +47,7 @@ def seal(
     hostname: str = "localhost",
     defaults: Mapping[str, Any] | None = None,
     access: Access = _ANY_FILE,
+    lenient: bool = False,
 ) -> Sealed:
     """Check a message, fix its Message-ID and Date, and write it as octets (RFC 5322, RFC 2045).
 
@@ -56,6 +60,8 @@ def seal(
     defaults  fields for whatever ``message`` does not own; ``headers`` are merged one by one. Not used for raw
               messages and those of the standard library
     access    what the message may read; by default any file, and no URL
+    lenient   whether addresses may be as people write them (see ``parse_addresses``). Not used for messages of the
+              standard library, whose own parser has read them
 
     What is composed is 7-bit, but for SMTPUTF8 addresses and embedded 8-bit messages.
     Raises ``MessageError``, or its kind ``AddressError``, that names the field; nothing is half done then.
@@ -64,11 +70,15 @@ def seal(
         return Sealed(*_from_stdlib(message, now, token))
     raw = message.raw if isinstance(message, Message) else message.get("raw")
     if raw is not None:
-        return _sealed_raw(message_fields(message, None), raw)
+        own = message_fields(message, None)
+        return _sealed_raw(*(repaired_fields(own) if lenient else (own, ())), raw)
+    if lenient:
+        fields, repairs = repaired_fields(message_fields(message, defaults))
+        return Sealed(*composed(fields, now, token, hostname, access), repairs)
     return Sealed(*composed(message_fields(message, defaults), now, token, hostname, access))
 
 
-def _sealed_raw(fields: Mapping[str, Any], raw: bytes | str) -> Sealed:
+def _sealed_raw(fields: Mapping[str, Any], repairs: tuple[str, ...], raw: bytes | str) -> Sealed:
     if fields.get("envelope") is None:
         raise MessageError("a raw message needs an envelope, with from and to", field="envelope")
     others = [name for name, value in fields.items() if value is not None and name not in ("raw", "envelope")]
@@ -80,7 +90,7 @@ def _sealed_raw(fields: Mapping[str, Any], raw: bytes | str) -> Sealed:
             'envelope: a raw message needs "from" in it; "" is the null reverse-path', field="envelope"
         )
     content, identity = raw_content(raw, "raw")
-    return Sealed(envelope_of(envelope, None, ()), content, identity)
+    return Sealed(envelope_of(envelope, None, ()), content, identity, repairs)
 
 
 def _from_stdlib(message: Any, *rest: Any) -> tuple[Envelope, Content, str]:
