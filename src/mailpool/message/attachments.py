@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import mimetypes
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
 from ..access import Access
 from ..errors import MessageError
-from .contents import encoded_content, located
+from .bodies import transferred
+from .contents import content_of, encoded_content, located, text_charset
 from .custom_headers import checked_headers
-from .encoding import base64_lines, lines_fit, with_crlf
+from .encoding import with_crlf
 from .fields import ATTACHMENT_KEYS, Attachment, refuse_unknown
-from .folding import LONGEST_LINE, fold_text
+from .folding import fold_text
 from .message_ids import message_id
 from .parameters import media_type, with_parameters
 from .parts import Leaf
+from .sources import Found
 
 _OWNED: Final = frozenset(("content-type", "content-transfer-encoding", "content-disposition", "content-id"))
 _COMPRESSED: Final = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
@@ -36,6 +41,8 @@ _MORE_TYPES: Final = {
     ".avif": "image/avif",
     ".7z": "application/x-7z-compressed",
 }
+# The first line of a field, or its continuation, in ASCII; and no line of white space alone, which ends a header for some.
+_is_header_line = re.compile(rb"[!-9;-~]+:[\t -~]*|[ \t]+[!-~][\t -~]*").fullmatch
 
 
 def attachment_leaves(
@@ -68,19 +75,20 @@ def _as_attachment(given: Attachment | Mapping[str, Any], field: str) -> Attachm
 
 
 def _leaf(attachment: Attachment, field: str, access: Access) -> Leaf:
-    octets, filename, charset = _content(attachment, field, access)
-    kind, parameters = _media_type(attachment, filename, field)
+    if attachment.raw is not None:
+        return _raw_leaf(attachment, f"{field}.raw", access)
+    found = _found(attachment, field, access)
+    filename = _filename(attachment, found, field)
+    kind, parameters = _media_type(attachment, found, filename, field)
     if kind.startswith("multipart/"):
         raise MessageError(
             f"{field}.content_type: an attachment cannot be a {kind}", field=f"{field}.content_type"
         )
-    if charset and kind.startswith("text/"):
-        parameters["charset"] = charset
-    encoding = "base64"
-    if kind.startswith("message/"):
-        encoding, octets = _embedded_message(octets, field)
-    else:
-        octets = base64_lines(octets)
+    if isinstance(attachment.content, str) and kind.startswith("text/"):
+        charset = text_charset(attachment.encoding)
+        if charset:
+            parameters["charset"] = charset
+    encoding, body = transferred(found.content, kind, attachment.transfer_encoding, field)
     disposition = attachment.disposition or ("inline" if attachment.cid else "attachment")
     if disposition not in ("attachment", "inline"):
         raise MessageError(
@@ -99,33 +107,65 @@ def _leaf(attachment: Attachment, field: str, access: Access) -> Leaf:
         for name, value in checked_headers(attachment.headers, f"{field}.headers"):
             if name.lower() not in _OWNED:
                 header.append(fold_text(name, value, f"{field}.headers[{name}]"))
-    return Leaf("".join(header), octets, encoding)
+    return Leaf("".join(header), body, encoding)
 
 
-def _content(attachment: Attachment, field: str, access: Access) -> tuple[bytes, str, str]:
-    """The octets, the file name, and the charset if the content was given as text."""
-    content, path, filename = attachment.content, attachment.path, attachment.filename
-    if (content is None) == (path is None):
-        raise MessageError(f"{field}: give either content or path", field=field)
-    if filename is not None and not isinstance(filename, str):
-        raise MessageError(f"{field}.filename: must be text", field=f"{field}.filename")
-    if path is not None:
-        found = located(path, None, field, access)
-    else:
-        found = encoded_content(content, None, f"{field}.content", access)
-    octets = found.content if isinstance(found.content, bytes) else b"".join(found.content.blocks())
-    return octets, found.name if filename is None else filename, "utf-8" if isinstance(content, str) else ""
+def _found(attachment: Attachment, field: str, access: Access) -> Found:
+    content, path, href = attachment.content, attachment.path, attachment.href
+    if (content is not None) + (path is not None) + (href is not None) != 1:
+        raise MessageError(f"{field}: give one of content, path, href and raw", field=field)
+    if content is None:
+        return located(path, href, field, access)
+    return encoded_content(content, attachment.encoding, f"{field}.content", access)
 
 
-def _media_type(attachment: Attachment, filename: str, field: str) -> tuple[str, dict[str, str]]:
+def _filename(attachment: Attachment, found: Found, field: str) -> str:
+    given: object = attachment.filename
+    if given is None:
+        return found.name
+    if given is False:
+        return ""
+    if not isinstance(given, str):
+        raise MessageError(f"{field}.filename: must be text, or False for none", field=f"{field}.filename")
+    return given
+
+
+def _media_type(
+    attachment: Attachment, found: Found, filename: str, field: str
+) -> tuple[str, dict[str, str]]:
     if attachment.content_type is not None:
         return media_type(attachment.content_type, f"{field}.content_type")
     guessed, compression = _known_types().guess_type(filename)
     if compression:
         return _COMPRESSED.get(compression, _UNKNOWN_TYPE), {}
+    if guessed is None and found.content_type:
+        # Somebody else wrote it; where it cannot be read, the content is still good.
+        with contextlib.suppress(MessageError):
+            return media_type(found.content_type, field)
     if guessed is None:
         guessed = "text/plain" if isinstance(attachment.content, str) else _UNKNOWN_TYPE
     return guessed, {}
+
+
+def _raw_leaf(attachment: Attachment, field: str, access: Access) -> Leaf:
+    """A part that is ready: its header and body are only checked (RFC 2045 §3)."""
+    for other in dataclasses.fields(Attachment):
+        if other.name != "raw" and getattr(attachment, other.name) is not None:
+            raise MessageError(
+                f"{field}: it is the whole part; {other.name} cannot be given with it", field=field
+            )
+    given = content_of(attachment.raw, field, access)
+    octets = with_crlf(given if isinstance(given, bytes) else b"".join(given.blocks()))
+    head, empty_line, body = octets.partition(b"\r\n\r\n")
+    if octets.startswith(b"\r\n"):
+        head, empty_line, body = b"", b"\r\n", octets[2:]
+    if not empty_line or not all(_is_header_line(line) for line in head.split(b"\r\n") if head):
+        raise MessageError(
+            f"{field}: it must have header fields, an empty line and a body; for content alone use content",
+            field=field,
+        )
+    encoding, bare = transferred(body, "message/raw", None, field)
+    return Leaf(f"{head.decode('ascii')}\r\n" if head else "", bare, encoding)
 
 
 @cache
@@ -135,15 +175,3 @@ def _known_types() -> mimetypes.MimeTypes:
     for suffix, kind in _MORE_TYPES.items():
         types.add_type(kind, suffix)
     return types
-
-
-def _embedded_message(octets: bytes, field: str) -> tuple[str, bytes]:
-    """A message inside a message may not be encoded (RFC 2046 §5.2.1)."""
-    octets = with_crlf(octets)
-    if b"\0" in octets or not lines_fit(octets):
-        raise MessageError(
-            f"{field}.content: a message that holds NUL or a line over {LONGEST_LINE} octets cannot be embedded;"
-            " attach it as application/octet-stream",
-            field=f"{field}.content",
-        )
-    return ("7bit" if octets.isascii() else "8bit"), octets

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..access import Access
 from ..address import Addresses, Envelope, Mailbox, ascii_domain, display_pieces, parse_mailboxes
-from ..content import BytesContent
+from ..content import Content
 from ..errors import MessageError
 from .attachments import attachment_leaves
 from .contents import text_of
@@ -20,7 +20,7 @@ from .fields import Fields
 from .folding import LINE, fold_pieces, fold_text
 from .message_ids import message_id, message_ids
 from .parts import Part, tree
-from .writing import written
+from .writing import assembled, written
 
 _PRIORITY: Final = {
     "high": "X-Priority: 1\r\nImportance: high\r\n",
@@ -35,7 +35,7 @@ Mailboxes = tuple[Mailbox, ...]
 
 def composed(
     fields: Fields, now: datetime.datetime, token: Callable[[], str], hostname: str, access: Access
-) -> tuple[Envelope, BytesContent, str]:
+) -> tuple[Envelope, Content, str]:
     """The envelope, the content and the Message-ID of the message that ``fields`` describe."""
     custom: list[tuple[str, str]] = []
     if fields.get("headers"):
@@ -59,11 +59,10 @@ def composed(
     part_header, body, eight_bit = written(_parts(fields, access), fresh)
 
     utf8_headers = not head.isascii()
-    octets = b"".join([f"{head}MIME-Version: 1.0\r\n{part_header}\r\n".encode(), *body])
-    if octets[-2:] != b"\r\n":
-        octets += b"\r\n"
-    content = BytesContent(
-        octets, eight_bit=eight_bit or utf8_headers, utf8_headers=utf8_headers, crlf_only=True
+    content = assembled(
+        [f"{head}MIME-Version: 1.0\r\n{part_header}\r\n".encode(), *body],
+        eight_bit=eight_bit or utf8_headers,
+        utf8_headers=utf8_headers,
     )
     return envelope, content, identity
 

@@ -88,6 +88,13 @@ def located(path: object, href: object, field: str, access: Access) -> Found:
     return file_source(where, field, access)
 
 
+def text_charset(encoding: str | None) -> str:
+    """The charset of what is given as text with this ``encoding``; ``""`` when it stands for other octets."""
+    if encoding is None:
+        return "utf-8"
+    return "" if encoding.lower() in _BINARY else encoding.lower()
+
+
 def is_url(text: str) -> bool:
     """Whether ``text`` names something on the web."""
     return text[:8].lower().startswith(("http://", "https://"))

@@ -6,14 +6,27 @@ import dataclasses
 import datetime
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import IO, Any, Final, Literal, TypeAlias
 
 from ..address import Addresses, Envelope
 from ..errors import MessageError
 
 HeaderValue: TypeAlias = str | int | Iterable[str | int] | None
+# Pieces that are read once are octets, or text that is sent in UTF-8.
+GivenContent: TypeAlias = (
+    bytes
+    | bytearray
+    | memoryview
+    | str
+    | IO[bytes]
+    | IO[str]
+    | Iterable[bytes]
+    | Iterable[str]
+    | AsyncIterable[bytes]
+    | AsyncIterable[str]
+)
 Headers: TypeAlias = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]]
 
 
@@ -21,19 +34,33 @@ Headers: TypeAlias = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue
 class Attachment:
     """A file that travels with a message, or an image that its HTML shows (RFC 2183, RFC 2392).
 
-    content       the octets, or text, which is sent in UTF-8; or give ``path``
-    path          a file that is read when the message is sealed
-    filename      the name to show; by default the last part of ``path``; ``""`` for none
-    content_type  the media type, with parameters if needed; by default told from the file name
-    cid           the Content-ID, with or without angle brackets: ``src="cid:…"`` in ``html`` shows this part
-    disposition   ``"attachment"`` or ``"inline"``; by default inline where ``cid`` is given, else attachment
-    headers       more header fields of this part
+    Give one of ``content``, ``path``, ``href`` and ``raw``.
+
+    content            octets; text; a file object or an iterator of pieces, read once; also async ones
+    path               a file, or a ``data:`` URI
+    href               an ``http:``, ``https:`` or ``data:`` URL, where the transporter's ``access`` allows URLs
+    raw                a whole MIME part, with its own header and empty line; it may also be a mapping with ``path``
+                       or ``href``. Nothing else can be given with it
+    http_headers       header fields for ``href``; they are not sent on when it leads to another origin
+    encoding           how text in ``content`` stands for octets: ``"base64"``, ``"hex"`` or a charset; else UTF-8
+    filename           the name to show; by default the last part of ``path`` or ``href``; ``False`` or ``""`` for none
+    content_type       the media type, with parameters if needed; by default told from the file name
+    transfer_encoding  ``"base64"``, ``"quoted-printable"``, ``"7bit"`` or ``"8bit"`` (RFC 2045 §6); by default base64,
+                       and none for ``message/…``. All but base64 are for text: its line ends become CRLF
+    cid                the Content-ID, with or without angle brackets: ``src="cid:…"`` in ``html`` shows this part
+    disposition        ``"attachment"`` or ``"inline"``; by default inline where ``cid`` is given, else attachment
+    headers            more header fields of this part
     """
 
-    content: bytes | str | None = None
+    content: GivenContent | None = None
     path: str | os.PathLike[str] | None = None
-    filename: str | None = None
+    href: str | None = None
+    raw: GivenContent | Mapping[str, Any] | None = None
+    http_headers: Mapping[str, str] | None = None
+    encoding: str | None = None
+    filename: str | Literal[False] | None = None
     content_type: str | None = None
+    transfer_encoding: Literal["base64", "quoted-printable", "7bit", "8bit"] | None = None
     cid: str | None = None
     disposition: str | None = None
     headers: Headers | None = None
@@ -57,7 +84,8 @@ class Message:
     priority              ``"high"``, ``"normal"`` or ``"low"``
     envelope              an ``Envelope``, or a mapping with ``from``, ``to``, ``cc``, ``bcc``, in place of the addresses
                           in the header; ``"from": ""`` is the null reverse-path
-    raw                   a whole message, sent as it is but for its line ends; needs ``envelope``
+    raw                   a whole message, sent as it is but for its line ends; needs ``envelope``. Octets, text, a file
+                          object, an iterator of pieces, or a mapping with ``path``
     """
 
     from_: Addresses = None
@@ -77,7 +105,7 @@ class Message:
     references: str | Iterable[str] | None = None
     priority: Literal["high", "normal", "low"] | None = None
     envelope: Envelope | Mapping[str, Addresses] | None = None
-    raw: bytes | str | None = None
+    raw: GivenContent | Mapping[str, Any] | None = None
 
 
 Fields: TypeAlias = Mapping[str, Any]

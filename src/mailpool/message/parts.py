@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from .encoding import encoded_text
+from .transfer import Base64Lines, Lines
 
 
 @dataclass(slots=True)
 class Leaf:
-    """A part without parts: its header fields, each with its CRLF, and its body in its transfer encoding."""
+    """A part without parts: its header fields, each with its CRLF, and its body in its transfer encoding.
+
+    A large body is a source that is read when the message is sent.
+    """
 
     header: str
-    body: bytes
+    body: bytes | Base64Lines | Lines
     encoding: str
 
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import re
 
-from ..content import BytesContent
+from ..access import Access
+from ..content import BytesContent, Content, StreamedContent
 from ..errors import MessageError
+from .contents import content_of
 from .encoding import lines_fit, with_crlf
 from .folding import LONGEST_LINE
+from .transfer import Lines
 
 _search_message_id = re.compile(rb"^message-id[ \t]*:\s*(<[^<>\s]+>)", re.IGNORECASE | re.MULTILINE).search
 
 
-def raw_content(raw: object, field: str) -> tuple[BytesContent, str]:
+def raw_content(raw: object, field: str, access: Access) -> tuple[Content, str]:
     """A whole message as it is, and its Message-ID (``""`` when it has none).
+
+    raw  in any form that `content_of` takes
 
     Only line ends are touched: a bare CR or LF becomes CRLF, and the last line gets one (RFC 5321 §2.3.8). Text is
     sent in UTF-8. Raises ``MessageError`` for NUL, for a line over 998 octets, and when there is nothing at all.
     """
-    if isinstance(raw, str):
-        raw = raw.encode("utf-8", "replace")
-    if not isinstance(raw, (bytes, bytearray, memoryview)):
-        raise MessageError(f"{field}: give bytes or text, not {type(raw).__name__}", field=field)
-    octets = with_crlf(bytes(raw))
+    given = content_of(raw, field, access)
+    if not isinstance(given, bytes):
+        return _streamed(Lines(given, field))
+    octets = with_crlf(given)
     if not octets:
         raise MessageError(f"{field}: the message is empty", field=field)
     if not octets.endswith(b"\r\n"):
@@ -32,8 +36,22 @@ def raw_content(raw: object, field: str) -> tuple[BytesContent, str]:
     if not lines_fit(octets):
         raise MessageError(f"{field}: the message has a line over {LONGEST_LINE} octets", field=field)
     head = octets.partition(b"\r\n\r\n")[0]
-    found = _search_message_id(head)
     content = BytesContent(
         octets, eight_bit=not octets.isascii(), utf8_headers=not head.isascii(), crlf_only=True
     )
-    return content, found[1].decode("ascii", "replace") if found else ""
+    return content, _message_id(head)
+
+
+def _streamed(lines: Lines) -> tuple[Content, str]:
+    head = lines.head()
+    content = StreamedContent(
+        [lines] if lines.ends_line else [lines, b"\r\n"],
+        eight_bit=not lines.is_ascii,
+        utf8_headers=not head.isascii(),
+    )
+    return content, _message_id(head)
+
+
+def _message_id(head: bytes) -> str:
+    found = _search_message_id(head)
+    return found[1].decode("ascii", "replace") if found else ""

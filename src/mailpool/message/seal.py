@@ -71,14 +71,14 @@ def seal(
     raw = message.raw if isinstance(message, Message) else message.get("raw")
     if raw is not None:
         own = message_fields(message, None)
-        return _sealed_raw(*(repaired_fields(own) if lenient else (own, ())), raw)
+        return _sealed_raw(*(repaired_fields(own) if lenient else (own, ())), raw, access)
     if lenient:
         fields, repairs = repaired_fields(message_fields(message, defaults))
         return Sealed(*composed(fields, now, token, hostname, access), repairs)
     return Sealed(*composed(message_fields(message, defaults), now, token, hostname, access))
 
 
-def _sealed_raw(fields: Mapping[str, Any], repairs: tuple[str, ...], raw: bytes | str) -> Sealed:
+def _sealed_raw(fields: Mapping[str, Any], repairs: tuple[str, ...], raw: object, access: Access) -> Sealed:
     if fields.get("envelope") is None:
         raise MessageError("a raw message needs an envelope, with from and to", field="envelope")
     others = [name for name, value in fields.items() if value is not None and name not in ("raw", "envelope")]
@@ -89,7 +89,7 @@ def _sealed_raw(fields: Mapping[str, Any], repairs: tuple[str, ...], raw: bytes 
         raise MessageError(
             'envelope: a raw message needs "from" in it; "" is the null reverse-path', field="envelope"
         )
-    content, identity = raw_content(raw, "raw")
+    content, identity = raw_content(raw, "raw", access)
     return Sealed(envelope_of(envelope, None, ()), content, identity, repairs)
 
 

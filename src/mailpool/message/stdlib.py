@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from ..access import Access
 from ..address import Envelope, Mailbox, ascii_domain, display, parse_mailboxes
-from ..content import BytesContent
+from ..content import Content
 from ..errors import AddressError, MessageError
 from .dates import date_text
 from .raw import raw_content
@@ -20,6 +21,8 @@ from .raw import raw_content
 # A line end is only a fold when white space and then text follows; everything else could start a header or the body.
 _search_break = re.compile(r"(?:\r\n|\r|\n)(?![ \t]+[^ \t\r\n])|\x00").search
 _unfold = re.compile(r"\r\n|\r|\n").sub
+# It is made already, and names nothing that could be read.
+_NO_BOUND: Final = Access.of("none")
 _HIDDEN: Final = ("Bcc", "Resent-Bcc")
 _SHOWN: Final = ("From", "Sender", "To", "Cc", "Reply-To")
 
@@ -28,7 +31,7 @@ def stdlib_sealed(
     message: email.message.Message[Any, Any],
     now: datetime.datetime,
     token: Callable[[], str],
-) -> tuple[Envelope, BytesContent, str]:
+) -> tuple[Envelope, Content, str]:
     """The envelope, the content and the Message-ID of a message of the standard library, which is left unchanged.
 
     The envelope is from Sender, or the first of From, and to To, Cc and Bcc. Message-ID and Date are added where
@@ -61,7 +64,7 @@ def stdlib_sealed(
     if "Date" not in message:
         added += f"Date: {date_text(now, 'date')}\r\n"
     octets = visible.as_bytes(policy=policy)
-    content, identity = raw_content(added.encode("ascii") + octets, "message")
+    content, identity = raw_content(added.encode("ascii") + octets, "message", _NO_BOUND)
     return envelope, content, identity
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..content import BytesContent, Content, Source, StreamedContent
 from .parts import Leaf, Multipart, Part
+from .transfer import Base64Lines, Lines
 
 
-def written(root: Part, token: str) -> tuple[str, list[bytes], bool]:
+def written(root: Part, token: str) -> tuple[str, list[bytes | Source], bool]:
     """The header fields of the root part, the pieces of its body, and whether any octet may be above 127.
 
     ``token`` makes the boundaries unlike those of other messages.
@@ -15,7 +17,7 @@ def written(root: Part, token: str) -> tuple[str, list[bytes], bool]:
     if isinstance(root, Leaf):
         return root.header, [root.body], root.encoding == "8bit"
     stem = _stem(root, token)
-    pieces: list[bytes] = []
+    pieces: list[bytes | Source] = []
     header = _write_multipart(root, stem, 0, pieces)
     return header, pieces, "8bit" in header
 
@@ -27,10 +29,16 @@ def _stem(root: Multipart, token: str) -> str:
     """
     bare = [leaf.body for leaf in _leaves(root) if leaf.encoding in ("7bit", "8bit")]
     stem, tries = token, 0
-    while any(stem.encode() in body for body in bare):
+    while any(_holds(body, stem.encode()) for body in bare):
         tries += 1
         stem = f"{tries}.{token}"
     return stem
+
+
+def _holds(body: bytes | Base64Lines | Lines, octets: bytes) -> bool:
+    if isinstance(body, bytes):
+        return octets in body
+    return isinstance(body, Lines) and body.holds(octets)
 
 
 def _leaves(part: Part) -> list[Leaf]:
@@ -39,7 +47,7 @@ def _leaves(part: Part) -> list[Leaf]:
     return [leaf for child in part.parts for leaf in _leaves(child)]
 
 
-def _write_multipart(part: Multipart, stem: str, number: int, pieces: list[bytes]) -> str:
+def _write_multipart(part: Multipart, stem: str, number: int, pieces: list[bytes | Source]) -> str:
     # The number tells nested boundaries apart from the first character on: none begins with another.
     boundary = f"=_{number}.{stem}"
     eight_bit = ""
@@ -49,7 +57,7 @@ def _write_multipart(part: Multipart, stem: str, number: int, pieces: list[bytes
                 eight_bit = _EIGHT_BIT
             pieces += (f"--{boundary}\r\n{child.header}\r\n".encode("ascii"), child.body, b"\r\n")
         else:
-            inside: list[bytes] = []
+            inside: list[bytes | Source] = []
             header = _write_multipart(child, stem, number + 1, inside)
             if _EIGHT_BIT in header:
                 eight_bit = _EIGHT_BIT
@@ -62,3 +70,17 @@ def _write_multipart(part: Multipart, stem: str, number: int, pieces: list[bytes
 
 # RFC 2045 §6.4: a multipart with a part in 8bit says so itself.
 _EIGHT_BIT: Final = "Content-Transfer-Encoding: 8bit\r\n"
+
+
+def assembled(pieces: list[bytes | Source], *, eight_bit: bool, utf8_headers: bool) -> Content:
+    """The pieces of a message as its content, ending in a line end."""
+    try:
+        octets = b"".join(pieces)  # type: ignore[arg-type]  # nearly always; to ask first costs more
+    except TypeError:
+        last = pieces[-1]
+        if not (last.endswith(b"\r\n") if isinstance(last, bytes) else getattr(last, "ends_line", True)):
+            pieces.append(b"\r\n")
+        return StreamedContent(pieces, eight_bit=eight_bit, utf8_headers=utf8_headers)
+    if octets[-2:] != b"\r\n":
+        octets += b"\r\n"
+    return BytesContent(octets, eight_bit=eight_bit, utf8_headers=utf8_headers, crlf_only=True)
