@@ -12,13 +12,15 @@ from .encoding import lines_fit, with_crlf
 from .folding import LONGEST_LINE
 from .transfer import Lines
 
+_NOTHING = Access.of("none")
 _search_message_id = re.compile(rb"^message-id[ \t]*:\s*(<[^<>\s]+>)", re.IGNORECASE | re.MULTILINE).search
 
 
-def raw_content(raw: object, field: str, access: Access) -> tuple[Content, str]:
+def raw_content(raw: object, field: str, access: Access = _NOTHING) -> tuple[Content, str]:
     """A whole message as it is, and its Message-ID (``""`` when it has none).
 
-    raw  in any form that `content_of` takes
+    raw     in any form that `content_of` takes
+    access  what may be read: what is ready names nothing that could be
 
     Only line ends are touched: a bare CR or LF becomes CRLF, and the last line gets one (RFC 5321 §2.3.8). Text is
     sent in UTF-8. Raises ``MessageError`` for NUL, for a line over 998 octets, and when there is nothing at all.

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..access import Access
 from ..address import Envelope, Mailbox, ascii_domain, display, parse_mailboxes
 from ..content import Content
 from ..errors import AddressError, MessageError
@@ -21,8 +20,6 @@ from .raw import raw_content
 # A line end is only a fold when white space and then text follows; everything else could start a header or the body.
 _search_break = re.compile(r"(?:\r\n|\r|\n)(?![ \t]+[^ \t\r\n])|\x00").search
 _unfold = re.compile(r"\r\n|\r|\n").sub
-# It is made already, and names nothing that could be read.
-_NO_BOUND: Final = Access.of("none")
 _HIDDEN: Final = ("Bcc", "Resent-Bcc")
 _SHOWN: Final = ("From", "Sender", "To", "Cc", "Reply-To")
 
@@ -64,7 +61,7 @@ def stdlib_sealed(
     if "Date" not in message:
         added += f"Date: {date_text(now, 'date')}\r\n"
     octets = visible.as_bytes(policy=policy)
-    content, identity = raw_content(added.encode("ascii") + octets, "message", _NO_BOUND)
+    content, identity = raw_content(added.encode("ascii") + octets, "message")
     return envelope, content, identity
 
 
