@@ -25,10 +25,12 @@ from .errors import (
     Throttled,
     TimedOut,
     TLSFailed,
+    TokenFailed,
     UnsupportedByServer,
     UsageError,
 )
 from .message import Attachment, Message, Sealed
+from .option_oauth2 import OAuth2
 from .options import Credentials, Options, Rate, TLSOptions
 from .pool.statistics import Histogram, PoolStats
 from .results import Outcome, Phase, RecipientResult, Reply, SendResult
@@ -56,6 +58,7 @@ __all__ = [
     "MailpoolError",
     "Message",
     "MessageError",
+    "OAuth2",
     "Options",
     "Outcome",
     "Phase",
@@ -76,6 +79,7 @@ __all__ = [
     "TLSOptions",
     "Throttled",
     "TimedOut",
+    "TokenFailed",
     "Transporter",
     "UnsupportedByServer",
     "UsageError",

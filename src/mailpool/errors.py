@@ -172,6 +172,17 @@ class AuthenticationFailed(SendError):
     outcome = Outcome.AUTH_FAILED
 
 
+class TokenFailed(AuthenticationFailed):
+    """No OAuth2 access token was to be had.
+
+    ``error`` and ``description`` are what the token server said, such as ``"invalid_grant"`` (RFC 6749 §5.2), without
+    anything secret; None where it said nothing.
+    """
+
+    error: str | None = None
+    description: str | None = None
+
+
 class DeadlineExceeded(SendError):
     """The message's own ``deadline`` passed."""
 

@@ -27,7 +27,7 @@ EVENTS: dict[str, str] = {
     "detached": "(message_id, outcome) a message whose caller had gone has its outcome",
     "requeued": "(message_id, times) a message goes back into the queue",
     "throttled": "(error) the server asks for less: too fast, too many connections, or a quota is used up",
-    "token": "(user) a provider of access tokens gave one for a login",
+    "token": "(user, expires) a new access token came; until when it lives as Unix time, or None where nobody says",
     "connection_opened": "(connection) a connection is ready",
     "connection_failed": "(error) an attempt to connect failed",
     "connection_lost": "(error) a connection broke",

@@ -12,13 +12,16 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from .errors import ConfigurationError
-from .option_values import wrong
+from .option_oauth2 import OAUTH2_FIELDS
+from .option_values import unknown, wrong
 
 _URL = re.compile(r"(?P<scheme>smtps?)://(?P<authority>[^/?#]*)/?(?:\?(?P<query>[^#]*))?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>\d{1,5}))?")
 _NOT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f]")
 _NOT_IN_QUERY = frozenset({"host", "port", "auth", "sock", "defaults", "tls", "url"})
+# Of auth; what is no text cannot be said in a URL.
+_OF_AUTH = (OAUTH2_FIELDS | {"type", "method"}) - {"params", "on_refresh_token"}
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,60}")
 _WORDS = {"true": True, "false": False}
 
@@ -53,6 +56,11 @@ def parse_url(url: str, types: Mapping[str, str]) -> dict[str, Any]:
     if at:
         options["auth"] = _login(login)
     _query(whole["query"] or "", types, options)
+    if at and options["auth"].keys() == {"user"}:
+        raise wrong(
+            "auth",
+            "the URL holds a user without a password; write user:password@host, auth.… after the ?, or give auth apart",
+        )
     # smtp:// leaves open what port 465 then decides; smtps:// does not.
     if whole["scheme"].lower() == "smtps" and options.setdefault("secure", True) is not True:
         raise wrong("secure", "is false in a URL that begins with smtps://; write smtp://")
@@ -61,11 +69,7 @@ def parse_url(url: str, types: Mapping[str, str]) -> dict[str, Any]:
 
 def _login(text: str) -> dict[str, str]:
     user, colon, password = text.partition(":")
-    if not colon:
-        raise wrong(
-            "auth", "the URL holds a user without a password; write user:password@host, or give auth apart"
-        )
-    return {"user": _decode(user), "password": _decode(password)}
+    return {"user": _decode(user), **({"password": _decode(password)} if colon else {})}
 
 
 def _query(text: str, types: Mapping[str, str], options: dict[str, Any]) -> None:
@@ -81,6 +85,11 @@ def _query(text: str, types: Mapping[str, str], options: dict[str, Any]) -> None
             raise ConfigurationError(f"{key}: cannot be said after the ? of a URL", option=key)
         if key.startswith("tls."):
             options.setdefault("tls", {})[key[4:]] = _typed("bool" if key == "tls.verify" else "str", value)
+        elif key.startswith("auth."):
+            if key[5:] not in _OF_AUTH:
+                raise unknown("auth.", key[5:], _OF_AUTH)
+            typed = _typed("float" if key == "auth.timeout" else "str", value)
+            options.setdefault("auth", {})[key[5:]] = typed
         else:
             options[key] = _typed(types.get(key, "str"), value if equals else "true")
 

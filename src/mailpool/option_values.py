@@ -19,6 +19,7 @@ from typing import Any, Literal
 import idna
 
 from .errors import ConfigurationError
+from .option_oauth2 import FROM_ELSEWHERE, OAUTH2_FIELDS, OAuth2, oauth2_of
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
@@ -242,14 +243,18 @@ class Rate:
         return f"{self.limit}{what}/{name}"
 
 
+# A token, or a token and the seconds that it lives.
+GivenToken = str | tuple[str, float]
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
     """Who logs in, and with what: a password or an OAuth2 access token. The secret is in no ``repr``.
 
     :param user: the identity, usually an e-mail address
     :param password: the password, or the key of an API
-    :param access_token: an OAuth2 bearer token (RFC 6750), or a function that returns one, or an awaitable of one,
-        each time a connection logs in
+    :param access_token: an OAuth2 bearer token (RFC 6750), or where one comes from: `OAuth2`, or a function that
+        returns one, ``(token, expires_in)`` with the seconds that it lives, or an awaitable of these
     :param method: the SASL mechanism to use; ``None``: the strongest that suits
     :raises ConfigurationError: a part is missing or empty, both secrets are given, or one holds a character that ends
         a field on the wire: NUL (RFC 4616 §2), or ``\\x01`` as in XOAUTH2
@@ -257,7 +262,7 @@ class Credentials:
 
     user: str
     password: str | None = None
-    access_token: str | Callable[[], str | Awaitable[str]] | None = None
+    access_token: str | OAuth2 | Callable[[], GivenToken | Awaitable[GivenToken]] | None = None
     method: str | None = None
 
     def __post_init__(self) -> None:
@@ -269,22 +274,30 @@ class Credentials:
             ("password", self.password),
             ("access token", self.access_token),
         ):
-            if (value is None and what != "user") or (what == "access token" and callable(value)):
+            if (value is None and what != "user") or (what == "access token" and self.renews):
                 continue
             if not isinstance(value, str) or not value:
                 raise wrong("auth", f"the {what} must be a text that is not empty")
             if "\0" in value or "\x01" in value:
                 raise wrong("auth", f"the {what} contains a control character that would end it early")
+            if what == "access token" and _CONTROL.search(value):
+                raise wrong("auth", "the access token contains a control character")
             if any("\ud800" <= c <= "\udfff" for c in value):
                 raise wrong("auth", f"the {what} contains half of a surrogate pair and has no UTF-8 form")
         if self.method is not None:
             object.__setattr__(self, "method", mechanism("auth", self.method))
 
+    @property
+    def renews(self) -> bool:
+        """Whether a new access token can be had when the server refuses one."""
+        return isinstance(self.access_token, OAuth2) or callable(self.access_token)
+
     @classmethod
     def of(cls, value: object) -> Credentials:
         """From credentials, ``(user, password)``, or a mapping with ``user`` and ``password`` or ``access_token``.
 
-        A mapping may say ``pass`` for ``password``, and ``type`` (``"login"`` or ``"oauth2"``) beside it.
+        A mapping may say ``pass`` for ``password``, and ``type`` (``"login"`` or ``"oauth2"``) beside it. With the
+        fields of `OAuth2` in it, tokens are asked for.
 
         :raises ConfigurationError: it is something else
         """
@@ -301,18 +314,25 @@ class Credentials:
         if len(given) != len(value):
             raise wrong("auth", "says the same thing twice under two names")
         kind = given.pop("type", None)
+        about_tokens = {
+            key: given.pop(key) for key in tuple(given) if key in _OF_TOKENS and key != "access_token"
+        }
         for key in given:
-            if key in _OF_TOKEN_PROVIDERS:
+            if key not in ("user", "password", "access_token", "method"):
                 raise wrong(
                     "auth",
-                    f"{key!r} belongs to a token provider; give access_token a function that returns a fresh token",
+                    f"{key!r} is unknown; there are user, password, access_token, method and those of OAuth2",
                 )
-            if key not in ("user", "password", "access_token", "method"):
-                raise wrong("auth", f"{key!r} is unknown; there are user, password, access_token and method")
+        if about_tokens:
+            if given.get("access_token") is not None:
+                about_tokens["access_token"] = given["access_token"]
+            given["access_token"] = oauth2_of(about_tokens)
         if str(kind or "login").lower() not in ("login", "oauth2"):
             raise wrong("auth", f"type must be 'login' or 'oauth2', not {kind!r}")
         if (str(kind).lower() == "oauth2") and given.get("access_token") is None:
-            raise wrong("auth", "type 'oauth2' needs an access_token: a text, or a function that returns one")
+            raise wrong(
+                "auth", "type 'oauth2' needs an access_token, or what one is asked for with: see OAuth2"
+            )
         given.setdefault("user", None)
         return cls(**given)
 
@@ -323,11 +343,7 @@ class Credentials:
 
 
 _AUTH_NAMES = {"pass": "password", "username": "user", "accessToken": "access_token"}
-# What a token provider needs to know, as people know it from elsewhere.
-_OF_TOKEN_PROVIDERS = frozenset(
-    {"clientId", "clientSecret", "refreshToken", "accessUrl", "expires", "serviceClient", "privateKey"}
-    | {"provisionCallback", "client_id", "client_secret", "refresh_token", "private_key"}
-)
+_OF_TOKENS = OAUTH2_FIELDS | {*FROM_ELSEWHERE, "serviceClient", "privateKey"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from mailpool import (
     MailpoolError,
     Message,
     MessageError,
+    OAuth2,
     Options,
     Outcome,
     Phase,
@@ -94,6 +95,8 @@ def credentials() -> None:
     Credentials("me", access_token="token")
     Credentials("me", access_token=lambda: "token")
     Credentials("me", access_token=token)
+    Credentials("me", access_token=lambda: ("token", 3_600))
+    Credentials("me", access_token=OAuth2(provider="google", client_id="app", refresh_token="r"))
     Credentials("me", access_token=lambda: 1)  # type: ignore[arg-type, return-value]
 
 

@@ -206,7 +206,13 @@ def test_every_public_member_is_mentioned(kind: type) -> None:
 def test_no_page_names_an_option_or_error_that_does_not_exist() -> None:
     """What looks like a keyword of ours, ``name=``, is an option, an argument or a field."""
     known = set(FIELDS) | set(FIELD_NAMES) | set(ATTACHMENT_KEYS)
-    for value in (mailpool.Rate, mailpool.Credentials, mailpool.TLSOptions, mailpool.SendResult):
+    for value in (
+        mailpool.Rate,
+        mailpool.Credentials,
+        mailpool.OAuth2,
+        mailpool.TLSOptions,
+        mailpool.SendResult,
+    ):
         known |= {field.name for field in dataclasses.fields(value)}
     known |= {"timeout", "close_timeout", "priority", "lenient", "src"}  # arguments, and HTML
     for path in [ROOT / "README.md", *DOCS.glob("*.md")]:

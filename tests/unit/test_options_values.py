@@ -161,7 +161,7 @@ class TestCredentials:
             ({"user": "u", "pass": "p", "domain": "d"}, "'domain' is unknown"),
             (
                 {"type": "oauth2", "user": "u", "clientId": "c", "refreshToken": "r"},
-                "function that returns a fresh token",
+                "where are tokens asked for",
             ),
             ({"type": "oauth2", "user": "u", "pass": "p"}, "needs an access_token"),
             ({"type": "ntlm", "user": "u", "pass": "p"}, "'login' or 'oauth2'"),

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 
-from ..errors import AuthenticationFailed, SendError, TimedOut
-from ..options import Credentials
-from ..results import Phase
-
-# How long a provider of access tokens may take, in seconds.
-PROVIDER_TIMEOUT = 60.0
+from ..errors import SendError
 
 
 class LoginGate:
@@ -64,38 +58,3 @@ class LoginGate:
     def reopen(self) -> None:
         """Time has passed: the credentials may be tried again."""
         self.refused = None
-
-
-async def access_token(credentials: Credentials, *, timeout: float = PROVIDER_TIMEOUT) -> str | None:
-    """The token to use now: a fixed one, or what the provider gives; None where there is none.
-
-    The provider is the user's: it may hang, raise, or be cancelled by somebody else, and none of that may hold a
-    message for ever.
-
-    :param timeout: seconds that the provider may take
-    :raises AuthenticationFailed: it failed; temporary
-    :raises TimedOut: it took too long; temporary
-    """
-    token = credentials.access_token
-    if not callable(token):
-        return token
-    why = "was cancelled"
-    cause: BaseException | None = None
-    try:
-        async with asyncio.timeout(timeout):
-            given = token()
-            return await given if inspect.isawaitable(given) else given
-    except TimeoutError:
-        raise TimedOut(
-            f"the provider of access tokens gave none within {timeout:g} s", phase=Phase.AUTH, temporary=True
-        ) from None
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-    except Exception as error:
-        # Its text is the provider's own and may hold a secret; it is in the cause, for those who look there.
-        why, cause = f"failed with {type(error).__name__}", error
-    raise AuthenticationFailed(
-        f"the provider of access tokens {why}", phase=Phase.AUTH, temporary=True
-    ) from cause

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from ..auth.login import access_token
+from ..auth.tokens import Tokens
 from ..errors import AuthenticationFailed, ConnectionFailed, SendError, TimedOut
 from ..net.connect import Connector
 from ..net.connection import Connection
@@ -126,15 +126,17 @@ class Roster:
     async def _open(self, slot: Slot, lane: PoolLane) -> None:
         connection: Connection = slot.connection
         held = False
+        token: str | None = None
 
         async def login(again: bool) -> str | None:
-            nonlocal held
+            nonlocal held, token
             assert lane.credentials is not None
             if not again:
                 held = await lane.gate.enter()
-            token = await access_token(lane.credentials)
-            if callable(lane.credentials.access_token):
-                self._notify("token", lane.credentials.user)
+            # After a refusal: another one than was tried, which another connection may have got meanwhile.
+            token = await Tokens.here().token(
+                lane.credentials, self._notify, refused=token if again else None
+            )
             return token
 
         try:

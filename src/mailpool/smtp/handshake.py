@@ -151,7 +151,7 @@ def _authenticate(
         if reply.code == 235:
             return mechanism.name
         # A provider of tokens gets one chance to give a fresh one (P-19).
-        if not (callable(credentials.access_token) and reply.is_permanent):
+        if not (credentials.renews and reply.is_permanent):
             break
     raise AuthenticationFailed(
         f"the server refused the login of {credentials.user!r} with {mechanism.name}: {reply}"

@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
-from ..auth.login import access_token
+from ..auth.tokens import Tokens
 from ..errors import SendError
 from ..net.connect import Connector, connect
 from ..net.connection import Connection
@@ -60,8 +60,13 @@ async def verify(options: Options, connector: Connector = connect) -> Verificati
     owner = _Alone()
     connection = Connection(options, owner, connector=connector)
 
+    token: str | None = None
+
     async def login(again: bool) -> str | None:
-        return await access_token(options.auth) if options.auth is not None else None
+        nonlocal token
+        if options.auth is not None:
+            token = await Tokens.here().token(options.auth, refused=token if again else None)
+        return token
 
     session = await connection.open(options.auth, context_for(options), login)
     peer = connection.transport_info("peername")
