@@ -34,6 +34,7 @@ from .option_oauth2 import OAuth2
 from .options import Credentials, Options, Rate, TLSOptions
 from .pool.statistics import Histogram, PoolStats
 from .results import Outcome, Phase, RecipientResult, Reply, SendResult
+from .smtp.sasl import LoginContext, Mechanism
 from .transporter import SendOutcome, Transporter, create_transport
 from .transports.verification import Verification
 
@@ -53,9 +54,11 @@ __all__ = [
     "DeliveryUncertain",
     "Envelope",
     "Histogram",
+    "LoginContext",
     "LookupFailed",
     "Mailbox",
     "MailpoolError",
+    "Mechanism",
     "Message",
     "MessageError",
     "OAuth2",

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import idna
 
 from .errors import ConfigurationError
+from .mechanism_names import FOR_PASSWORD, FOR_TOKEN, STRENGTH, WITHOUT_SECRET
 from .option_oauth2 import FROM_ELSEWHERE, OAUTH2_FIELDS, OAuth2, oauth2_of
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -171,6 +172,13 @@ def mechanism(name: str, value: object) -> str:
     return value.upper()
 
 
+def least_mechanism(name: str, value: object) -> str:
+    least = mechanism(name, value)
+    if least not in STRENGTH:
+        raise wrong(name, f"{least} is not among {', '.join(STRENGTH)}")
+    return least
+
+
 def extensions(name: str, value: object) -> frozenset[str]:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, Iterable):
@@ -249,32 +257,35 @@ GivenToken = str | tuple[str, float]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """Who logs in, and with what: a password or an OAuth2 access token. The secret is in no ``repr``.
+    """Who logs in, and with what: a password, an OAuth2 access token, or what ``method`` knows. The secret is in no ``repr``.
 
-    :param user: the identity, usually an e-mail address
+    :param user: the identity, usually an e-mail address; may be left away for EXTERNAL and GSSAPI
     :param password: the password, or the key of an API
     :param access_token: an OAuth2 bearer token (RFC 6750), or where one comes from: `OAuth2`, or a function that
         returns one, ``(token, expires_in)`` with the seconds that it lives, or an awaitable of these
-    :param method: the SASL mechanism to use; ``None``: the strongest that suits
-    :raises ConfigurationError: a part is missing or empty, both secrets are given, or one holds a character that ends
-        a field on the wire: NUL (RFC 4616 §2), or ``\\x01`` as in XOAUTH2
+    :param method: the SASL mechanism to use; ``None``: the strongest that suits. Or one of your own: called with these
+        credentials and a `LoginContext`, it gives a `Mechanism`
+    :raises ConfigurationError: a part is missing or empty, both secrets are given, the method cannot use what is given,
+        or something holds a character that ends a field on the wire: NUL (RFC 4616 §2), or ``\\x01`` as in XOAUTH2
     """
 
-    user: str
+    user: str = ""
     password: str | None = None
     access_token: str | OAuth2 | Callable[[], GivenToken | Awaitable[GivenToken]] | None = None
-    method: str | None = None
+    method: str | Callable[[Credentials, Any], Any] | None = None
 
     def __post_init__(self) -> None:
-        if (self.password is None) == (self.access_token is None):
-            many = "not both" if self.password is not None else "neither is there"
-            raise wrong("auth", f"give a password or an access token for the user: {many}")
+        if self.method is not None and not callable(self.method):
+            object.__setattr__(self, "method", mechanism("auth", self.method))
+        self._check_secrets()
         for what, value in (
             ("user", self.user),
             ("password", self.password),
             ("access token", self.access_token),
         ):
             if (value is None and what != "user") or (what == "access token" and self.renews):
+                continue
+            if what == "user" and value == "" and self._may_be_nobody():
                 continue
             if not isinstance(value, str) or not value:
                 raise wrong("auth", f"the {what} must be a text that is not empty")
@@ -284,8 +295,23 @@ class Credentials:
                 raise wrong("auth", "the access token contains a control character")
             if any("\ud800" <= c <= "\udfff" for c in value):
                 raise wrong("auth", f"the {what} contains half of a surrogate pair and has no UTF-8 form")
-        if self.method is not None:
-            object.__setattr__(self, "method", mechanism("auth", self.method))
+
+    def _check_secrets(self) -> None:
+        if self.password is not None and self.access_token is not None:
+            raise wrong("auth", "give a password or an access token for the user, not both")
+        if callable(self.method):
+            return
+        secret = "a password" if self.password is not None else "an access token"
+        given = self.password is not None or self.access_token is not None
+        if not given and self.method not in WITHOUT_SECRET:
+            raise wrong("auth", "give a password or an access token for the user: neither is there")
+        suiting = FOR_PASSWORD if self.password is not None else FOR_TOKEN if given else WITHOUT_SECRET
+        if self.method in STRENGTH and self.method not in suiting:
+            raise wrong("auth", f"method {self.method!r} has no use for {secret}")
+
+    def _may_be_nobody(self) -> bool:
+        """Whether the mechanism tells the server who logs in."""
+        return callable(self.method) or (self.password is None and self.method in WITHOUT_SECRET)
 
     @property
     def renews(self) -> bool:
@@ -333,13 +359,13 @@ class Credentials:
             raise wrong(
                 "auth", "type 'oauth2' needs an access_token, or what one is asked for with: see OAuth2"
             )
-        given.setdefault("user", None)
         return cls(**given)
 
     def __repr__(self) -> str:
         secret = "password" if self.password is not None else "access_token"
-        method = f", method={self.method!r}" if self.method else ""
-        return f"Credentials(user={self.user!r}, {secret}=***{method})"
+        shown = f", {secret}=***" if self.password is not None or self.access_token is not None else ""
+        name = getattr(self.method, "__qualname__", self.method)
+        return f"Credentials(user={self.user!r}{shown}{f', method={name!r}' if self.method else ''})"
 
 
 _AUTH_NAMES = {"pass": "password", "username": "user", "accessToken": "access_token"}

@@ -19,6 +19,7 @@ from . import option_values as check
 from . import presets
 from .access import Access
 from .errors import ConfigurationError
+from .mechanism_names import FOR_TOKEN, meets
 from .option_url import parse_url
 from .option_values import Credentials, Rate, TLSOptions, unknown, wrong
 
@@ -64,6 +65,7 @@ class Options:
     :param servername: name to find in the certificate and to send as SNI; ``None``: the host
     :param auth: `Credentials`
     :param auth_method: SASL mechanism to use in place of the strongest that suits; ``auth`` may name one itself
+    :param min_mechanism: SASL mechanism below which none is used, whatever the server offers
     :param allow_cleartext_auth: log in without TLS, readable by anybody on the way
 
     *The pool* (P-01 to P-12)
@@ -124,6 +126,7 @@ class Options:
     servername: str | None = None
     auth: Credentials | None = None
     auth_method: str | None = None
+    min_mechanism: str | None = None
     allow_cleartext_auth: bool = False
 
     pool: bool = False
@@ -205,6 +208,17 @@ class Options:
             )
         if self.auth and self.auth.method and self.auth_method not in (None, self.auth.method):
             raise wrong("auth_method", f"is {self.auth_method!r}, but auth says {self.auth.method!r}")
+        if self.min_mechanism is not None:
+            self._refuse_what_is_too_weak(self.min_mechanism)
+
+    def _refuse_what_is_too_weak(self, least: str) -> None:
+        """What no server could mend is said at once."""
+        method = self.auth_method or (self.auth.method if self.auth else None)
+        if isinstance(method, str) and not meets(method, least):
+            raise wrong("min_mechanism", f"is {least!r}, and {method!r} is asked for; keep one")
+        by_token = self.auth is not None and self.auth.access_token is not None
+        if by_token and not any(meets(name, least) for name in FOR_TOKEN):
+            raise wrong("min_mechanism", f"is {least!r}, which no access token can meet")
 
     @property
     def effective_secure(self) -> bool:
@@ -265,6 +279,7 @@ _RULES: dict[str, check.Check] = {
     "servername": check.or_none(check.host_name),
     "auth": check.or_none(lambda name, value: Credentials.of(value)),
     "auth_method": check.or_none(check.mechanism),
+    "min_mechanism": check.or_none(check.least_mechanism),
     "allow_cleartext_auth": check.flag,
     "pool": check.flag,
     "max_connections": check.count(1),

@@ -11,7 +11,8 @@ import pytest
 from mailpool.errors import AuthenticationFailed, ConnectionFailed, ProtocolError, SendError, TLSFailed
 from mailpool.options import Credentials, Options
 from mailpool.results import Phase, Reply
-from mailpool.smtp.handshake import Expect, Login, Session, StartTLS, Write, handshake
+from mailpool.smtp.handshake import Compute, Expect, Login, Session, StartTLS, Write, handshake
+from mailpool.smtp.sasl import LoginContext
 
 HELLO = "EHLO me.example"
 PLAIN = "AUTH PLAIN " + base64.b64encode(b"\0user\0secret").decode()
@@ -55,10 +56,14 @@ def run(
                     said = "<TLS>"
                 case Login(again):
                     said = "<login again>" if again else "<login>"
+                case Compute():
+                    said = "<compute>"
             assert left, f"not in the script: {said}"
             expected, reply = left.pop(0)
             assert said == expected
-            if isinstance(step, (Expect, Write)):
+            if isinstance(step, Login):
+                answer = LoginContext(token=reply, nonce="nonce")
+            elif isinstance(step, (Expect, Write)):
                 assert reply is not None
                 answer = Reply.of(reply.replace("|", "\n"))
             else:

@@ -19,7 +19,7 @@ from mailpool.options import Credentials, Options, Rate, TLSOptions, parse_optio
 
 DEFAULTS = {
     "host": "localhost", "port": None, "secure": None, "pool": False, "max_connections": 5, "max_messages": 100,
-    "max_requeues": -1, "rate": (), "rate_limit": None, "rate_delta": 1000, "auth": None, "auth_method": None,
+    "max_requeues": -1, "rate": (), "rate_limit": None, "rate_delta": 1000, "auth": None, "auth_method": None, "min_mechanism": None,
     "allow_cleartext_auth": False, "service": None, "starttls": "auto", "servername": None, "name": None,
     "local_address": None, "unix_socket": None, "sock": None, "dns_timeout": 30, "connection_timeout": 120,
     "greeting_timeout": 30, "socket_timeout": 600, "command_timeout": None, "deadline": None, "idle_timeout": 60,
@@ -96,6 +96,7 @@ TEXTS = [
     "unix_socket",
     "service",
     "auth_method",
+    "min_mechanism",
     "starttls",
     "on_uncertain",
     "url",

@@ -1,21 +1,28 @@
-"""Mechanisms, which one is chosen, and servers that lead us on."""
+"""Mechanisms, and servers that lead us on."""
 
 from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailpool.errors import AuthenticationFailed, ConfigurationError, ProtocolError
-from mailpool.options import Credentials
+from mailpool.errors import AuthenticationFailed, ProtocolError
 from mailpool.results import Phase, Reply
-from mailpool.smtp.sasl import MOST_CHALLENGES, CramMd5, Exchange, Login, Mechanism, Plain, XOAuth2, choose
-
-PASSWORD = Credentials("tim", "tanstaaftanstaaf")
-TOKEN = Credentials("tim", access_token="ya29.token")
+from mailpool.smtp.sasl import (
+    MOST_CHALLENGES,
+    CramMd5,
+    Exchange,
+    External,
+    Login,
+    Mechanism,
+    OAuthBearer,
+    Plain,
+    XOAuth2,
+)
 
 
 def b64(text: str | bytes) -> bytes:
@@ -47,6 +54,22 @@ class TestMechanisms:
     def test_xoauth2(self) -> None:
         assert XOAuth2("tim", "t").start() == b"user=tim\x01auth=Bearer t\x01\x01"
 
+    def test_oauthbearer_as_in_rfc_7628(self) -> None:
+        bearer = OAuthBearer(
+            "user@example.com", "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==", "server.example.com", 143
+        )
+        assert bearer.start() == (
+            b"n,a=user@example.com,\x01host=server.example.com\x01port=143\x01"
+            b"auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01"
+        )
+
+    def test_oauthbearer_without_a_place_and_with_what_has_to_be_escaped(self) -> None:
+        assert OAuthBearer("a=b,c", "t").start() == b"n,a=a=3Db=2Cc,\x01auth=Bearer t\x01\x01"
+
+    def test_external(self) -> None:
+        assert External("me@example.org").start() == b"me@example.org"
+        assert Exchange(External("")).begin() == b"AUTH EXTERNAL =\r\n"
+
     @pytest.mark.rule("INJ-11")
     @pytest.mark.parametrize(
         "text", ["münchen", "パス", "p\r\nQUIT", "a" * 10_000, "=", "a=b", "\N{GRINNING FACE}"]
@@ -59,7 +82,9 @@ class TestMechanisms:
         assert base64.b64decode(line.split(b" ")[2]) == f"\0{text}\0{text}".encode()
 
     @pytest.mark.rule("SRV-10")
-    @pytest.mark.parametrize(("mechanism", "rounds"), [(Plain, 0), (Login, 2), (CramMd5, 1), (XOAuth2, 1)])
+    @pytest.mark.parametrize(
+        ("mechanism", "rounds"), [(Plain, 0), (Login, 2), (CramMd5, 1), (XOAuth2, 1), (OAuthBearer, 1)]
+    )
     def test_a_challenge_after_the_end(self, mechanism: type[Plain], rounds: int) -> None:
         stepper = mechanism("u", "p")
         stepper.start()
@@ -69,7 +94,7 @@ class TestMechanisms:
             stepper.step(b"x")
 
     @pytest.mark.rule("LOG-01")
-    @pytest.mark.parametrize("mechanism", [Plain, Login, CramMd5, XOAuth2])
+    @pytest.mark.parametrize("mechanism", [Plain, Login, CramMd5, XOAuth2, OAuthBearer])
     def test_no_repr_shows_the_secret(self, mechanism: type[Plain]) -> None:
         stepper = mechanism("someone", "s3cr3t")
         assert repr(stepper) == f"<{mechanism.__name__} not complete>"
@@ -101,6 +126,23 @@ class TestTokenRefusal:
         assert exchange.answer(challenge(said)) == b"\r\n"
         assert exchange.answer(Reply.of("535 5.7.8 no")) is None
         assert exchange.mechanism.detail == detail
+
+    def test_oauthbearer_answers_it_by_a_dummy(self) -> None:
+        """RFC 7628 §3.2.3."""
+        exchange = Exchange(OAuthBearer("u", "t"))
+        exchange.begin()
+        assert exchange.answer(challenge('{"status": "invalid_token"}')) == b"AQ==\r\n"
+        assert exchange.answer(Reply.of("535 5.7.8 no")) is None
+        assert exchange.mechanism.detail == "invalid_token"
+
+    @pytest.mark.rule("SRV-10")
+    @pytest.mark.parametrize("mechanism", [XOAuth2, OAuthBearer])
+    def test_no_success_after_a_refusal(self, mechanism: type[XOAuth2]) -> None:
+        exchange = Exchange(mechanism("u", "t"))
+        exchange.begin()
+        exchange.answer(challenge('{"status": "401"}'))
+        with pytest.raises(ProtocolError, match="before"):
+            exchange.answer(Reply.of("235 welcome"))
 
     def test_it_is_answered_once(self) -> None:
         exchange = Exchange(XOAuth2("u", "t"))
@@ -183,9 +225,68 @@ class TestExchange:
             exchange.answer(challenge())
 
 
+class TestMechanismsOfOthers:
+    """The hook for one's own; whatever it does, the login fails and nothing else."""
+
+    class Own(Mechanism):
+        name = "X-OWN"
+
+        def __init__(self, said: object = b"", step: object = b"") -> None:
+            self.said, self.answer = said, step
+
+        def start(self) -> Any:
+            if isinstance(self.said, Exception):
+                raise self.said
+            return self.said
+
+        def step(self, challenge: bytes) -> Any:
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            self.complete = True
+            return self.answer
+
+    def test_one_that_behaves(self) -> None:
+        exchange = Exchange(self.Own(b"hello", b"proof"))
+        assert exchange.begin() == b"AUTH X-OWN " + b64("hello") + b"\r\n"
+        assert not exchange.is_slow(challenge("x"))
+        assert exchange.answer(challenge("x")) == b64("proof") + b"\r\n"
+        assert exchange.answer(Reply.of("235 ok")) is None
+
+    @pytest.mark.rule("INJ-13")
+    def test_line_ends_in_what_it_says_are_data(self) -> None:
+        exchange = Exchange(self.Own(b"X\r\nQUIT", b"Y\r\nRSET"))
+        assert exchange.begin() == b"AUTH X-OWN " + b64("X\r\nQUIT") + b"\r\n"
+        assert exchange.answer(challenge()) == b64("Y\r\nRSET") + b"\r\n"
+
+    @pytest.mark.rule("INJ-13")
+    @pytest.mark.parametrize("said", ["X\r\nQUIT", 7, object(), ValueError("s3cr3t")])
+    def test_what_is_no_octets_is_an_error(self, said: object) -> None:
+        for exchange in (Exchange(self.Own(said)), Exchange(self.Own(None, said))):
+            with pytest.raises(AuthenticationFailed, match="X-OWN") as caught:  # noqa: PT012 - whichever comes first
+                exchange.begin()
+                exchange.answer(challenge())
+            assert "s3cr3t" not in str(caught.value)
+            assert not caught.value.temporary
+
+    def test_no_answer_is_an_error_too(self) -> None:
+        exchange = Exchange(self.Own(None, None))
+        exchange.begin()
+        with pytest.raises(AuthenticationFailed, match="NoneType"):
+            exchange.answer(challenge())
+
+    def test_one_that_answers_nothing_is_over_at_the_first_challenge(self) -> None:
+        class Silent(Mechanism):
+            name = "SILENT"
+
+        exchange = Exchange(Silent())
+        assert exchange.begin() == b"AUTH SILENT\r\n"
+        with pytest.raises(ProtocolError, match="SILENT has said everything"):
+            exchange.answer(challenge())
+
+
 @pytest.mark.rule("SRV-10")
 @given(
-    st.sampled_from([Plain, Login, CramMd5, XOAuth2]),
+    st.sampled_from([Plain, Login, CramMd5, XOAuth2, OAuthBearer]),
     st.lists(st.binary(max_size=40), max_size=5),
     st.booleans(),
 )
@@ -202,92 +303,3 @@ def test_any_challenges_get_one_line_or_a_protocol_error(
         assert line is not None
         assert line.endswith(b"\r\n")
         assert len(line.splitlines()) == 1
-
-
-def chosen(credentials: Credentials, *offered: str, encrypted: bool = True, **more: object) -> str:
-    return choose(credentials, offered, encrypted=encrypted, **more).name  # type: ignore[arg-type]
-
-
-def refused(credentials: Credentials, *offered: str, encrypted: bool = True, **more: object) -> str:
-    with pytest.raises(AuthenticationFailed) as caught:
-        choose(credentials, offered, encrypted=encrypted, **more)  # type: ignore[arg-type]
-    assert caught.value.phase is Phase.AUTH
-    assert not caught.value.temporary
-    assert "tanstaaf" not in str(caught.value)
-    return str(caught.value)
-
-
-class TestChoice:
-    @pytest.mark.parametrize(
-        ("offered", "name"),
-        [
-            (["LOGIN", "PLAIN", "CRAM-MD5"], "PLAIN"),
-            (["CRAM-MD5", "LOGIN"], "LOGIN"),
-            (["GSSAPI", "CRAM-MD5"], "CRAM-MD5"),
-            (["XOAUTH2", "PLAIN"], "PLAIN"),
-        ],
-    )
-    def test_with_a_password_on_tls(self, offered: list[str], name: str) -> None:
-        assert chosen(PASSWORD, *offered) == name
-
-    def test_with_a_token(self) -> None:
-        assert chosen(TOKEN, "PLAIN", "LOGIN", "XOAUTH2") == "XOAUTH2"
-
-    def test_a_token_fetched_just_now(self) -> None:
-        fetched = Credentials("tim", access_token=lambda: "never called")
-        mechanism = choose(fetched, ["XOAUTH2"], encrypted=True, token="fresh")
-        assert mechanism.start() == b"user=tim\x01auth=Bearer fresh\x01\x01"
-        with pytest.raises(TypeError, match="await"):
-            choose(fetched, ["XOAUTH2"], encrypted=True)
-
-    def test_a_fetched_token_takes_the_place_of_a_fixed_one_and_never_of_a_password(self) -> None:
-        assert (
-            choose(TOKEN, ["XOAUTH2"], encrypted=True, token="new").start()
-            == b"user=tim\x01auth=Bearer new\x01\x01"
-        )
-        assert choose(PASSWORD, ["PLAIN"], encrypted=True, token="new").start() == b"\0tim\0tanstaaftanstaaf"
-
-    @pytest.mark.rule("INJ-12")
-    @pytest.mark.parametrize("token", ["", "a\x01b", "a\0b"])
-    def test_a_fetched_token_is_looked_at(self, token: str) -> None:
-        with pytest.raises(ConfigurationError):
-            choose(TOKEN, ["XOAUTH2"], encrypted=True, token=token)
-
-    @pytest.mark.rule("TLS-09")
-    @pytest.mark.parametrize("name", ["PLAIN", "LOGIN"])
-    def test_no_password_in_clear_text(self, name: str) -> None:
-        assert "allow_cleartext_auth" in refused(PASSWORD, name, encrypted=False)
-        assert "allow_cleartext_auth" in refused(PASSWORD, name, encrypted=False, forced=name)
-        assert chosen(PASSWORD, name, encrypted=False, allow_cleartext=True) == name
-
-    @pytest.mark.rule("TLS-09")
-    def test_no_token_in_clear_text(self) -> None:
-        assert "allow_cleartext_auth" in refused(TOKEN, "XOAUTH2", encrypted=False)
-        assert chosen(TOKEN, "XOAUTH2", encrypted=False, allow_cleartext=True) == "XOAUTH2"
-
-    @pytest.mark.rule("TLS-09")
-    @pytest.mark.parametrize("allowed", [True, False])
-    def test_without_tls_what_hides_the_password_comes_first(self, allowed: bool) -> None:
-        assert (
-            chosen(PASSWORD, "PLAIN", "LOGIN", "CRAM-MD5", encrypted=False, allow_cleartext=allowed)
-            == "CRAM-MD5"
-        )
-
-    @pytest.mark.rule("TLS-10")
-    def test_a_forced_mechanism_is_that_or_nothing(self) -> None:
-        assert chosen(PASSWORD, "PLAIN", "CRAM-MD5", forced="cram-md5") == "CRAM-MD5"
-        assert chosen(Credentials("u", "p", method="LOGIN"), "PLAIN", "LOGIN") == "LOGIN"
-        assert "not offered" in refused(PASSWORD, "PLAIN", forced="CRAM-MD5")
-        assert "SCRAM-SHA-256" in refused(PASSWORD, "PLAIN", "SCRAM-SHA-256", forced="SCRAM-SHA-256")
-        assert "SCRAM-SHA-1" in refused(PASSWORD, "SCRAM-SHA-1", encrypted=False, forced="SCRAM-SHA-1")
-        assert "XOAUTH2 was asked for" in refused(PASSWORD, "PLAIN", "XOAUTH2", forced="XOAUTH2")
-
-    def test_the_error_says_what_is_there_and_what_to_do(self) -> None:
-        assert "offers no AUTH" in refused(PASSWORD)
-        message = refused(PASSWORD, "XOAUTH2", "OAUTHBEARER")
-        assert "XOAUTH2, OAUTHBEARER" in message
-        assert "PLAIN, LOGIN, CRAM-MD5" in message
-        assert "access_token" in message
-        assert "operator" in refused(PASSWORD, "GSSAPI")
-        assert "an access token can be used with XOAUTH2" in refused(TOKEN, "PLAIN")
-        assert "a password can be used with" in refused(PASSWORD, "GSSAPI")

@@ -16,12 +16,13 @@ from ..errors import ConnectionFailed, ProtocolError, SendError, TimedOut
 from ..options import Credentials, Options
 from ..results import Phase, Reply
 from ..smtp import commands
-from ..smtp.handshake import Expect, Login, Session, StartTLS, Write, handshake
+from ..smtp.handshake import Answer, Compute, Expect, Login, Session, StartTLS, Write, handshake
 from ..smtp.pipeline import Pipeline
 from ..smtp.replies import HousekeepingRefused, ProtocolViolation, ReplyParser
 from ..smtp.transaction import Transaction
 from .connect import Connector, connect
 from .deadline import Deadline
+from .login import in_thread, login_context
 from .own_name import own_name
 from .timeouts import FAREWELL, phase_timeouts
 from .tls import ResumingContext, tls_error
@@ -140,7 +141,7 @@ class Connection(asyncio.BufferedProtocol):
             name=own_name(options, self.transport_info("sockname")),
             encrypted=options.effective_secure,
         )
-        answer: Reply | str | None = None
+        answer: Answer = None
         try:
             while True:
                 step = dialogue.send(answer)
@@ -160,7 +161,10 @@ class Connection(asyncio.BufferedProtocol):
                         self._time(Phase.TLS, started)
                         answer = None
                     case Login(again):
-                        answer = await login(again) if login is not None else None
+                        token = await login(again) if login is not None else None
+                        answer = login_context(options, token, self.transport_info("ssl_object"))
+                    case Compute(work):
+                        answer = await in_thread(work, self._timeouts[Phase.AUTH])
         except StopIteration as done:
             self._refuse_leftovers(Phase.AUTH)
             session: Session = done.value

@@ -7,8 +7,9 @@ is forgotten with it.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from ..errors import AuthenticationFailed, ConnectionFailed, TLSFailed
@@ -16,7 +17,7 @@ from ..options import Credentials, Options
 from ..results import Phase, Reply
 from . import commands
 from .capabilities import Capabilities
-from .sasl import Exchange, Mechanism, choose
+from .sasl import Exchange, LoginContext, Mechanism, choose
 
 
 class Expect(NamedTuple):
@@ -37,7 +38,7 @@ class StartTLS(NamedTuple):
 
 
 class Login(NamedTuple):
-    """Credentials are about to be used. The answer is the access token, or None where none is configured.
+    """Credentials are about to be used. The answer is a `LoginContext`, with the access token if one is configured.
 
     ``again`` asks for a new token because the server refused the last one.
     """
@@ -45,8 +46,15 @@ class Login(NamedTuple):
     again: bool = False
 
 
-Step = Expect | Write | StartTLS | Login
-Dialogue = Generator[Step, "Reply | str | None", "Session"]
+class Compute(NamedTuple):
+    """Call ``work`` where it holds nothing up: it takes long. The answer is what it returns."""
+
+    work: Callable[[], bytes | None]
+
+
+Step = Expect | Write | StartTLS | Login | Compute
+Answer = Reply | LoginContext | bytes | None
+Dialogue = Generator[Step, Answer, "Session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +91,13 @@ def handshake(options: Options, credentials: Credentials | None, *, name: str, e
     return Session(capabilities, greeting, mechanism)
 
 
-def _ask(step: Step) -> Generator[Step, Reply | str | None, Reply]:
+def _ask(step: Step) -> Generator[Step, Answer, Reply]:
     reply = yield step
     assert isinstance(reply, Reply)
     return reply
 
 
-def _hello(options: Options, name: str) -> Generator[Step, Reply | str | None, Capabilities]:
+def _hello(options: Options, name: str) -> Generator[Step, Answer, Capabilities]:
     reply = yield from _ask(Write(Phase.EHLO, commands.hello("EHLO", name)))
     if reply.is_success:
         return Capabilities.parse(reply).without(options.disable)
@@ -103,7 +111,7 @@ def _hello(options: Options, name: str) -> Generator[Step, Reply | str | None, C
 
 def _start_tls(
     options: Options, credentials: Credentials | None, capabilities: Capabilities
-) -> Generator[Step, Reply | str | None, bool]:
+) -> Generator[Step, Answer, bool]:
     """Whether TLS is on afterwards."""
     mode = options.starttls
     if mode == "never":
@@ -135,17 +143,18 @@ def _start_tls(
 
 def _authenticate(
     options: Options, credentials: Credentials, capabilities: Capabilities, encrypted: bool
-) -> Generator[Step, Reply | str | None, str]:
+) -> Generator[Step, Answer, str]:
     for again in (False, True):
-        token = yield Login(again)
-        assert not isinstance(token, Reply)
+        context = yield Login(again)
+        assert isinstance(context, LoginContext)
         mechanism = choose(
             credentials,
             capabilities.auth,
             encrypted=encrypted,
             allow_cleartext=options.allow_cleartext_auth or options.is_loopback,
             forced=options.auth_method,
-            token=token,
+            least=options.min_mechanism,
+            context=context,
         )
         reply = yield from _exchange(Exchange(mechanism))
         if reply.code == 235:
@@ -162,25 +171,39 @@ def _authenticate(
     )
 
 
-def _exchange(exchange: Exchange) -> Generator[Step, Reply | str | None, Reply]:
+def _exchange(exchange: Exchange) -> Generator[Step, Answer, Reply]:
     """One run of a SASL mechanism; returns the reply that ended it."""
-    line: bytes | None = exchange.begin()
+    line = yield from _worked_out(exchange.begin, slow=exchange.is_slow(None))
     said: list[bytes] = []
     while line is not None:
         said.append(line.split()[-1] if line.strip() else b"")
         reply = yield from _ask(Write(Phase.AUTH, line))
-        line = exchange.answer(reply)
+        line = yield from _worked_out(partial(exchange.answer, reply), slow=exchange.is_slow(reply))
     # Some servers repeat in a refusal what they were given; it must not reach an error or a log.
     return reply.without(said)
+
+
+def _worked_out(work: Callable[[], bytes | None], *, slow: bool) -> Generator[Step, Answer, bytes | None]:
+    if not slow:
+        return work()
+    line = yield Compute(work)
+    assert line is None or isinstance(line, bytes)
+    return line
 
 
 def _explain(reply: Reply, mechanism: Mechanism) -> str:
     if reply.is_temporary:
         return ". It may take the login later"
-    details = mechanism.detail
-    return (
-        f" ({details}). Check user and password or token" if details else ". Check user and password or token"
-    )
+    details = f" ({mechanism.detail})" if mechanism.detail else ""
+    if reply.code == 504 or mechanism.name.startswith("SCRAM-"):
+        # Nothing weaker is tried by itself: whoever can refuse could then have the password.
+        return (
+            f"{details}. Check user and password; if they are right, the server may offer {mechanism.name} without "
+            "being able to do it for this user: name another mechanism with auth_method"
+        )
+    if mechanism.name == "EXTERNAL":
+        return f"{details}. Check the certificate that you show (tls={{'cert_file': …}}) and the user"
+    return f"{details}. Check user and password or token"
 
 
 def _refusal(phase: Phase, reply: Reply, what: str) -> ConnectionFailed:

@@ -26,6 +26,7 @@ from .memory import MemoryTransport
 from .network import MemoryNetwork, Reachable
 from .raw_server import RawServer, RawStream
 from .records import ConnectionRecord, ReceivedMessage, TlsRecord, Turn
+from .scram import ScramManners
 from .server import USUAL_CAPABILITIES, ScriptedServer
 from .threads import in_thread
 
@@ -45,6 +46,7 @@ __all__ = [
     "RawStream",
     "Reachable",
     "ReceivedMessage",
+    "ScramManners",
     "ScriptedServer",
     "TlsRecord",
     "Turn",

@@ -10,9 +10,11 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
+
+from .scram import ScramManners, scram
 
 Accounts = Mapping[str, str]
 Exchange = Generator[bytes, bytes, str | None]
@@ -77,42 +79,30 @@ def _oauthbearer(accounts: Accounts) -> Exchange:
     return (yield from _token(accounts, user, fields.get(b"auth", b"")))
 
 
-def _scram(algorithm: str, accounts: Accounts) -> Exchange:
-    """RFC 5802, without channel binding."""
-    first = yield b""
-    gs2, _, bare = first.partition(b",,")
-    fields = dict(part.partition(b"=")[::2] for part in bare.split(b","))
-    if gs2 not in (b"n", b"y") or b"n" not in fields or b"r" not in fields:
-        return None
-    user = fields[b"n"].replace(b"=2C", b",").replace(b"=3D", b"=").decode("utf-8", "replace")
-    salt, rounds = secrets.token_bytes(16), 4096
-    nonce = fields[b"r"] + secrets.token_hex(12).encode()
-    offer = b"r=%s,s=%s,i=%d" % (nonce, base64.b64encode(salt), rounds)
-    final = yield offer
-    without_proof, _, proof = final.rpartition(b",p=")
-    answer = dict(part.partition(b"=")[::2] for part in without_proof.split(b","))
-    if user not in accounts or answer.get(b"r") != nonce or answer.get(b"c") != base64.b64encode(gs2 + b",,"):
-        return None
-    salted = hashlib.pbkdf2_hmac(algorithm, accounts[user].encode(), salt, rounds)
-    client_key = hmac.digest(salted, b"Client Key", algorithm)
-    transcript = b",".join((bare, offer, without_proof))
-    signature = hmac.digest(hashlib.new(algorithm, client_key).digest(), transcript, algorithm)
-    expected = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
-    if not hmac.compare_digest(base64.b64encode(expected), proof):
-        return None
-    server_key = hmac.digest(salted, b"Server Key", algorithm)
-    yield b"v=" + base64.b64encode(hmac.digest(server_key, transcript, algorithm))
-    return user
+def _external(accounts: Accounts) -> Exchange:
+    """RFC 4422 Appendix A. Nobody looks at a certificate here: whoever is named is let in if there is such an account."""
+    name = (yield b"").decode("utf-8", "replace") or next(iter(accounts), "")
+    return name if name in accounts else None
 
 
-MECHANISMS: dict[str, Mechanism] = {
+def mechanisms(names: Iterable[str], manners: ScramManners) -> dict[str, Mechanism]:
+    """The mechanisms of those names, in that order. ``KeyError`` for one that is not known."""
+    scrams = {
+        name + suffix: Mechanism(True, partial(scram, algorithm, bool(suffix), manners))
+        for name, algorithm in (("SCRAM-SHA-1", "sha1"), ("SCRAM-SHA-256", "sha256"))
+        for suffix in ("", "-PLUS")
+    }
+    known = {**_SIMPLE, **scrams}
+    return {name: known[name] for name in names}
+
+
+_SIMPLE: dict[str, Mechanism] = {
     "PLAIN": Mechanism(True, _plain),
     "LOGIN": Mechanism(True, _login),
     "CRAM-MD5": Mechanism(False, _cram_md5),
     "XOAUTH2": Mechanism(True, _xoauth2),
     "OAUTHBEARER": Mechanism(True, _oauthbearer),
-    "SCRAM-SHA-1": Mechanism(True, partial(_scram, "sha1")),
-    "SCRAM-SHA-256": Mechanism(True, partial(_scram, "sha256")),
+    "EXTERNAL": Mechanism(True, _external),
 }
 
 

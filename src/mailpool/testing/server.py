@@ -12,8 +12,9 @@ from .connection import Connection
 from .dialogue import Manners, Transaction
 from .faults import Fault, FaultBook, Occurrence
 from .listening import Listening
-from .login import MECHANISMS
+from .login import mechanisms as known
 from .records import ConnectionRecord, ReceivedMessage
+from .scram import ScramManners
 from .wire import Wire
 
 Capabilities = Iterable[str] | Callable[[ConnectionRecord], Iterable[str]]
@@ -31,8 +32,10 @@ class ScriptedServer(Listening):
     ``capabilities``   lines after the greeting of EHLO, or a function of the connection's record that gives them.
                        AUTH and STARTTLS are added where they apply. What is not announced is refused
     ``auth``           users and their passwords or tokens; nothing is offered without
-    ``mechanisms``     of ``PLAIN``, ``LOGIN``, ``CRAM-MD5``, ``XOAUTH2``, ``OAUTHBEARER``, ``SCRAM-SHA-1``,
-                       ``SCRAM-SHA-256``, in the order in which they are announced
+    ``mechanisms``     of ``PLAIN``, ``LOGIN``, ``CRAM-MD5``, ``XOAUTH2``, ``OAUTHBEARER``, ``EXTERNAL``,
+                       ``SCRAM-SHA-1``, ``SCRAM-SHA-256`` and their ``-PLUS`` forms, in the order in which they are
+                       announced
+    ``scram``          how SCRAM behaves; see ``ScramManners``
     ``auth_required``  whether MAIL needs it, if ``auth`` is given
     ``tls``            a server-side context; offers STARTTLS, or TLS from the first octet with ``implicit_tls``
     ``require_tls``    neither AUTH nor MAIL in clear text
@@ -54,6 +57,7 @@ class ScriptedServer(Listening):
         name: str = "scripted.example",
         auth: Mapping[str, str] | None = None,
         mechanisms: Iterable[str] = ("PLAIN", "LOGIN"),
+        scram: ScramManners | None = None,
         auth_required: bool = True,
         tls: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
@@ -73,7 +77,7 @@ class ScriptedServer(Listening):
         self.greeting = greeting
         self.name = name
         self.auth = dict(auth or {})
-        self.mechanisms = {mechanism: MECHANISMS[mechanism] for mechanism in mechanisms}
+        self.mechanisms = known(mechanisms, scram or ScramManners())
         self.auth_required = auth_required and bool(self.auth)
         self.tls = tls
         self.implicit_tls = implicit_tls
