@@ -21,15 +21,18 @@ _WORD = re.compile(r"=\?([^?\s*]++)(?:\*[^?\s]*+)?\?([bBqQ])\?([^?\s]*+)\?=")
 _HEX = re.compile(r"=([0-9A-Fa-f]{2})")
 
 
-def encode_words(text: str, *, first: int = LONGEST_WORD, longest: int = LONGEST_WORD) -> list[str]:
+def encode_words(
+    text: str, *, first: int = LONGEST_WORD, longest: int = LONGEST_WORD, encoding: str = ""
+) -> list[str]:
     """``text`` as encoded words, to be separated by one space or a fold each.
 
     ``first`` and ``longest`` are the most characters of the first and of every other word. No character is split
-    over two words (RFC 2047 §5), and Q or B is chosen by which is shorter. ``text`` holds no lone surrogate.
+    over two words (RFC 2047 §5). ``encoding`` is ``"Q"`` or ``"B"``, or ``""`` for whichever is shorter. ``text``
+    holds no lone surrogate.
     """
     octets = text.encode()
     quoted = octets.decode("latin-1").translate(_Q)
-    if len(quoted) * 3 <= len(octets) * 4 + 8:
+    if encoding == "Q" or (not encoding and len(quoted) * 3 <= len(octets) * 4 + 8):
         return _cut_q(quoted, max(first, _SHORTEST_ROOM) - _FRAME, longest - _FRAME)
     return _cut_b(octets, max(first, _SHORTEST_ROOM) - _FRAME, longest - _FRAME)
 

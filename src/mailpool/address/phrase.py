@@ -23,8 +23,11 @@ def display(mailbox: Mailbox) -> str:
     return " ".join(display_pieces(mailbox))
 
 
-def display_pieces(mailbox: Mailbox) -> list[str]:
-    """What ``display`` returns, as pieces between which a header field may be folded."""
+def display_pieces(mailbox: Mailbox, encoding: str = "") -> list[str]:
+    """What ``display`` returns, as pieces between which a header field may be folded.
+
+    ``encoding`` is ``"Q"`` or ``"B"`` for encoded words, or ``""`` for whichever is shorter.
+    """
     name = mailbox.name
     if not name:
         return [mailbox.address]
@@ -32,4 +35,4 @@ def display_pieces(mailbox: Mailbox) -> list[str]:
     # "=?" in a quoted string is text by RFC 2047 §5, but many readers decode it there all the same.
     if len(name) <= _LONGEST_QUOTED and "=?" not in name and name.isascii() and name.isprintable():
         return [name if _is_atoms(name) else quote(name), path]
-    return [*encode_words(name, first=_LONGEST_WORD, longest=_LONGEST_WORD), path]
+    return [*encode_words(name, first=_LONGEST_WORD, longest=_LONGEST_WORD, encoding=encoding), path]

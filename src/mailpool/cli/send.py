@@ -221,9 +221,8 @@ def _rehearse(letters: Iterable[Letter], transporter: Transporter) -> None:
     count, wrong = 0, []
     for count, letter in enumerate(letters, start=1):
         if count == 1:
-            print(
-                f"From: {letter.from_}\nTo: {letter.address}\nSubject: {letter.subject}\n\n{letter.text or letter.html}"
-            )
+            print(f"From: {letter.from_}\nTo: {letter.address}\nSubject: {letter.subject}\n")
+            print(letter.text or letter.html)
         # Whether a list of addresses given with --to is one is seen when it is sent.
         if isinstance(letter.to, tuple):
             try:

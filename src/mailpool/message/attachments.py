@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import mimetypes
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
@@ -13,17 +12,17 @@ from typing import Any, Final
 from ..access import Access
 from ..errors import MessageError
 from .bodies import transferred
-from .contents import content_of, encoded_content, located, text_charset
-from .custom_headers import checked_headers
-from .encoding import with_crlf
+from .contents import encoded_content, located, text_charset
+from .custom_headers import part_headers
 from .fields import ATTACHMENT_KEYS, Attachment, refuse_unknown
-from .folding import fold_text
 from .message_ids import message_id
 from .parameters import media_type, with_parameters
 from .parts import Leaf
+from .raw_parts import raw_leaf
 from .sources import Found
 
-_OWNED: Final = frozenset(("content-type", "content-transfer-encoding", "content-disposition", "content-id"))
+# The header fields of a part that only the composer can know.
+OWNED: Final = frozenset(("content-type", "content-transfer-encoding", "content-disposition", "content-id"))
 _COMPRESSED: Final = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 # What people attach and some versions of the standard library do not know.
@@ -41,8 +40,6 @@ _MORE_TYPES: Final = {
     ".avif": "image/avif",
     ".7z": "application/x-7z-compressed",
 }
-# The first line of a field, or its continuation, in ASCII; and no line of white space alone, which ends a header for some.
-_is_header_line = re.compile(rb"[!-9;-~]+:[\t -~]*|[ \t]+[!-~][\t -~]*").fullmatch
 
 
 def attachment_leaves(
@@ -103,10 +100,7 @@ def _leaf(attachment: Attachment, field: str, access: Access) -> Leaf:
     ]
     if attachment.cid:
         header.append(f"Content-ID: {message_id(attachment.cid, f'{field}.cid')}\r\n")
-    if attachment.headers:
-        for name, value in checked_headers(attachment.headers, f"{field}.headers"):
-            if name.lower() not in _OWNED:
-                header.append(fold_text(name, value, f"{field}.headers[{name}]"))
+    header.append(part_headers(attachment.headers, f"{field}.headers", OWNED))
     return Leaf("".join(header), body, encoding)
 
 
@@ -148,24 +142,13 @@ def _media_type(
 
 
 def _raw_leaf(attachment: Attachment, field: str, access: Access) -> Leaf:
-    """A part that is ready: its header and body are only checked (RFC 2045 §3)."""
+    """A part that is ready."""
     for other in dataclasses.fields(Attachment):
         if other.name != "raw" and getattr(attachment, other.name) is not None:
             raise MessageError(
                 f"{field}: it is the whole part; {other.name} cannot be given with it", field=field
             )
-    given = content_of(attachment.raw, field, access)
-    octets = with_crlf(given if isinstance(given, bytes) else b"".join(given.blocks()))
-    head, empty_line, body = octets.partition(b"\r\n\r\n")
-    if octets.startswith(b"\r\n"):
-        head, empty_line, body = b"", b"\r\n", octets[2:]
-    if not empty_line or not all(_is_header_line(line) for line in head.split(b"\r\n") if head):
-        raise MessageError(
-            f"{field}: it must have header fields, an empty line and a body; for content alone use content",
-            field=field,
-        )
-    encoding, bare = transferred(body, "message/raw", None, field)
-    return Leaf(f"{head.decode('ascii')}\r\n" if head else "", bare, encoding)
+    return raw_leaf(attachment.raw, field, access)
 
 
 @cache

@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from ..access import Access
 from ..address import Addresses, Envelope, Mailbox, ascii_domain, display_pieces, parse_mailboxes
 from ..content import Content
 from ..errors import MessageError
-from .attachments import attachment_leaves
-from .contents import text_of
-from .custom_headers import split_headers
-from .dates import date_text
-from .envelopes import envelope_of
+from .about import Custom, about, more_about
+from .custom_headers import renamed, split_headers
+from .envelopes import envelope_of, keep_promises, refuse_many
 from .fields import Fields
-from .folding import LINE, fold_pieces, fold_text
-from .message_ids import message_id, message_ids
-from .parts import Part, tree
+from .folding import LINE, fold_pieces
+from .message_body import body, usual_body
+from .message_ids import message_id
+from .texts import USUAL_STYLE, TextStyle
 from .writing import assembled, written
 
-_PRIORITY: Final = {
-    "high": "X-Priority: 1\r\nImportance: high\r\n",
-    "normal": "",
-    "low": "X-Priority: 5\r\nImportance: low\r\n",
-}
-_PRIORITY_HEADERS: Final = frozenset(("x-priority", "importance"))
 _LONGEST_REMEMBERED: Final = 320
+_LONGEST_TOKEN: Final = 48
 
 Mailboxes = tuple[Mailbox, ...]
 
 
 def composed(
-    fields: Fields, now: datetime.datetime, token: Callable[[], str], hostname: str, access: Access
+    fields: Fields,
+    unusual: bool,
+    now: datetime.datetime,
+    token: Callable[[], str],
+    hostname: str,
+    access: Access,
 ) -> tuple[Envelope, Content, str]:
-    """The envelope, the content and the Message-ID of the message that ``fields`` describe."""
-    custom: list[tuple[str, str]] = []
+    """The envelope, the content and the Message-ID of the message that ``fields`` describe.
+
+    ``unusual`` is whether any of them is more than nearly all messages have: the others do not pay for those.
+    """
+    custom: Custom = []
     if fields.get("headers"):
         fields, custom = split_headers(fields)
-    sender, recipients, head = _participants(fields)
     given = fields.get("envelope")
+    if given is not None and not unusual:
+        unusual = isinstance(given, Mapping) and given.get("use_8bitmime") is True
+    style = TextStyle.of(fields) if unusual else USUAL_STYLE
+    sender, recipients, head = _participants(fields, style.words)
     if given is None:
         if sender is None or not head.startswith("From"):
             raise MessageError("the message has no from; give it, or an envelope", field="from")
@@ -55,26 +60,39 @@ def composed(
         identity = message_id(identity, "message_id")
     else:
         identity = f"<{fresh}@{_id_domain(sender, envelope, hostname)}>"
-    head += _about(fields, custom, identity, now)
-    part_header, body, eight_bit = written(_parts(fields, access), fresh)
+    more = ""
+    if unusual:
+        refuse_many(envelope, fields.get("recipient_limit"))
+        more, custom = more_about(fields, custom, style.words)
+    head += about(fields, custom, identity, now, style.words) + more
+    if unusual:
+        part = body(fields, style, access)
+        part_header, octets, eight_bit = written(part, _boundary_token(fields, fresh))
+    else:
+        part_header, octets, eight_bit = written(usual_body(fields, access), fresh)
+    head += f"MIME-Version: 1.0\r\n{part_header}"
+    if unusual and fields.get("normalize_header_key") is not None:
+        head = renamed(head, fields["normalize_header_key"])
 
     utf8_headers = not head.isascii()
     content = assembled(
-        [f"{head}MIME-Version: 1.0\r\n{part_header}\r\n".encode(), *body],
+        [f"{head}\r\n".encode(), *octets],
         eight_bit=eight_bit or utf8_headers,
         utf8_headers=utf8_headers,
     )
+    if given is not None:
+        keep_promises(given, content)
     return envelope, content, identity
 
 
-def _participants(fields: Fields) -> tuple[Mailbox | None, Mailboxes, str]:
+def _participants(fields: Fields, words: str) -> tuple[Mailbox | None, Mailboxes, str]:
     """Who sends it, to whom it goes, and the header fields that say so; From is the first if there is one."""
     get = fields.get
-    authors, head = _address_header("From", "from", get("from"))
+    authors, head = _address_header("From", "from", get("from"), words)
     sender = authors[0] if authors else None
     given = get("sender")
     if given is not None:
-        senders, line = _address_header("Sender", "sender", given)
+        senders, line = _address_header("Sender", "sender", given, words)
         if len(senders) > 1:
             raise MessageError("sender: only one address may send; give the others in from", field="sender")
         if senders:
@@ -82,13 +100,13 @@ def _participants(fields: Fields) -> tuple[Mailbox | None, Mailboxes, str]:
             head += line
     elif len(authors) > 1:
         # RFC 5322 §3.6.2 asks for a Sender where there are several authors.
-        head += _address_header("Sender", "sender", authors[0])[1]
+        head += _address_header("Sender", "sender", authors[0], words)[1]
     # Not remembered: it is another one each time, and a cache of what never comes again costs as much as the work.
-    recipients, line = _written_header("To", "to", get("to"))
+    recipients, line = _written_header("To", "to", get("to"), words)
     head += line
     given = get("cc")
     if given is not None:
-        copied, line = _address_header("Cc", "cc", given)
+        copied, line = _address_header("Cc", "cc", given, words)
         recipients += copied
         head += line
     given = get("bcc")
@@ -96,71 +114,36 @@ def _participants(fields: Fields) -> tuple[Mailbox | None, Mailboxes, str]:
         recipients += parse_mailboxes(given, "bcc")
     given = get("reply_to")
     if given is not None:
-        head += _address_header("Reply-To", "reply_to", given)[1]
+        head += _address_header("Reply-To", "reply_to", given, words)[1]
     return sender, recipients, head
 
 
-def _about(fields: Fields, custom: list[tuple[str, str]], identity: str, now: datetime.datetime) -> str:
-    """The header fields that do not name people."""
-    get = fields.get
-    subject, date, priority = get("subject"), get("date"), get("priority")
-    head = fold_text("Subject", _text(subject, "subject"), "subject") if subject else ""
-    head += f"Message-ID: {identity}\r\nDate: {date_text(now if date is None else date, 'date')}\r\n"
-    for name, key in (("In-Reply-To", "in_reply_to"), ("References", "references")):
-        given = get(key)
-        if given:
-            ids = message_ids(given, key)
-            head += fold_pieces(name, ids) if ids else ""
-    if priority is not None:
-        if priority not in _PRIORITY:
-            raise MessageError(
-                f"priority: {priority!r:.60} is not 'high', 'normal' or 'low'", field="priority"
-            )
-        head += _PRIORITY[priority]
-        custom = [(name, value) for name, value in custom if name.lower() not in _PRIORITY_HEADERS]
-    for name, value in custom:
-        head += fold_text(name, value, f"headers[{name}]")
-    return head
-
-
-def _parts(fields: Fields, access: Access) -> Part:
-    text, html, attachments = fields.get("text"), fields.get("html"), fields.get("attachments")
-    if text is not None:
-        text = text_of(text, "text", access)
-    if html is not None:
-        html = text_of(html, "html", access)
-    if not attachments:
-        return tree(text, html, (), ())
-    inline, attached = attachment_leaves(attachments, has_html=html is not None, access=access)
-    return tree(text, html, inline, attached)
-
-
-def _address_header(name: str, field: str, value: Addresses) -> tuple[Mailboxes, str]:
+def _address_header(name: str, field: str, value: Addresses, words: str) -> tuple[Mailboxes, str]:
     """The mailboxes of an address field, and its header with its CRLF (``""`` when there are none)."""
     if isinstance(value, str) and len(value) <= _LONGEST_REMEMBERED:
-        return _remembered_header(name, field, value)
-    return _written_header(name, field, value)
+        return _remembered_header(name, field, value, words)
+    return _written_header(name, field, value, words)
 
 
-def _written_header(name: str, field: str, value: Addresses) -> tuple[Mailboxes, str]:
+def _written_header(name: str, field: str, value: Addresses, words: str) -> tuple[Mailboxes, str]:
     mailboxes = parse_mailboxes(value, field)
     if not mailboxes:
         return (), ""
     if len(mailboxes) == 1:
-        pieces = display_pieces(mailboxes[0])
+        pieces = display_pieces(mailboxes[0], words)
         line = f"{name}: {' '.join(pieces)}\r\n"
         return mailboxes, line if len(line) <= LINE + 2 else fold_pieces(name, pieces)
-    return mailboxes, fold_pieces(name, _list_pieces(mailboxes))
+    return mailboxes, fold_pieces(name, _list_pieces(mailboxes, words))
 
 
 # A program sends from few addresses, and often the same message to each recipient at several of its attempts.
 _remembered_header = lru_cache(maxsize=1024)(_written_header)
 
 
-def _list_pieces(mailboxes: Iterable[Mailbox]) -> list[str]:
+def _list_pieces(mailboxes: Iterable[Mailbox], words: str) -> list[str]:
     pieces: list[str] = []
     for mailbox in mailboxes:
-        pieces += display_pieces(mailbox)
+        pieces += display_pieces(mailbox, words)
         pieces[-1] += ","
     pieces[-1] = pieces[-1][:-1]
     return pieces
@@ -171,18 +154,21 @@ def _id_domain(sender: Mailbox | None, envelope: Envelope, hostname: str) -> str
     return ascii_domain(domain) if domain else hostname
 
 
+def _boundary_token(fields: Fields, fresh: str) -> str:
+    given = fields.get("base_boundary")
+    if given is None:
+        return fresh
+    if not (isinstance(given, str) and given.isascii() and given.isalnum() and len(given) <= _LONGEST_TOKEN):
+        raise MessageError(
+            f"base_boundary: {given!r:.60} must be 1 to {_LONGEST_TOKEN} ASCII letters and digits",
+            field="base_boundary",
+        )
+    return given
+
+
 def _checked_token(token: str) -> str:
-    if not (token.isascii() and token.isalnum() and len(token) <= 48):
-        raise ValueError(f"token() must return at most 48 ASCII letters and digits, not {token!r:.60}")
+    if not (token.isascii() and token.isalnum() and len(token) <= _LONGEST_TOKEN):
+        raise ValueError(
+            f"token() must return at most {_LONGEST_TOKEN} ASCII letters and digits, not {token!r:.60}"
+        )
     return token
-
-
-def _text(value: Any, field: str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            raise MessageError(f"{field}: the octets are not UTF-8; give text", field=field) from None
-    raise MessageError(f"{field}: give text, not {type(value).__name__}", field=field)

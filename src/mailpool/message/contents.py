@@ -57,11 +57,17 @@ def text_of(given: object, field: str, access: Access) -> str:
         charset = encoding
     try:
         return octets.decode(charset or "utf-8")
-    except (UnicodeDecodeError, LookupError) as error:
+    except (ValueError, LookupError) as error:  # of octets that do not fit, and of names that are none
         raise MessageError(
             f"{field}: the octets are no text in {charset or 'UTF-8'}; name their charset with encoding",
             field=field,
         ) from error
+
+
+def octets_of(given: object, field: str, access: Access) -> bytes:
+    """As `content_of`, in memory however large it is."""
+    content = content_of(given, field, access)
+    return content if isinstance(content, bytes) else b"".join(content.blocks())
 
 
 def found_content(given: object, field: str, access: Access) -> Found:

@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Final
 
 from ..address import without_lone_surrogates
+from ..errors import MessageError
 from .folding import LONGEST_LINE
 
 _ASCII: Final = bytes(range(128))
@@ -58,6 +59,25 @@ def encoded_text(text: str) -> tuple[str, bytes]:
     if len(octets.translate(None, _ASCII)) * 6 <= len(octets):
         return "quoted-printable", quoted_printable(octets)
     return "base64", base64_lines(octets)
+
+
+def encoded_text_as(text: str, encoding: str, field: str) -> tuple[str, bytes]:
+    """As ``encoded_text``, in the transfer encoding that the caller wants.
+
+    Raises ``MessageError`` when ``text`` cannot be sent in 7bit or 8bit.
+    """
+    octets = with_crlf(without_lone_surrogates(text).encode())
+    if encoding == "base64":
+        return encoding, base64_lines(octets)
+    if encoding == "quoted-printable":
+        return encoding, quoted_printable(octets)
+    if b"\0" in octets or not lines_fit(octets):
+        why = f"holds NUL or a line over {LONGEST_LINE} octets"
+    elif encoding == "8bit" or octets.isascii():
+        return ("7bit" if octets.isascii() else "8bit"), octets
+    else:
+        why = "is not ASCII"
+    raise MessageError(f"{field}: the text {why} and cannot be sent in {encoding}", field=field)
 
 
 def quoted_printable(octets: bytes) -> bytes:

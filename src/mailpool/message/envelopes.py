@@ -6,17 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ..address import Envelope, Mailbox, parse_mailboxes
+from ..content import Content
 from ..errors import AddressError, MessageError
 from .fields import refuse_unknown
 
-_KEYS: Final = frozenset(("from", "to", "cc", "bcc"))
+_PATHS: Final = frozenset(("to", "cc", "bcc"))
+_KEYS: Final = _PATHS | {"from", "size", "use_8bitmime"}
 
 
 def envelope_of(given: Any, sender: Mailbox | None, recipients: Iterable[Mailbox]) -> Envelope:
     """The envelope that ``given`` describes.
 
     given       an ``Envelope``, or a mapping with ``from``, ``to``, ``cc`` and ``bcc``. ``"from"`` may be ``""``,
-                ``"<>"`` or ``None``: the null reverse-path
+                ``"<>"`` or ``None``: the null reverse-path. What else it says is for ``keep_promises``
     sender      who it is from if ``given`` does not say; ``None`` is the null reverse-path
     recipients  who it is to if ``given`` has none of ``to``, ``cc`` and ``bcc``
 
@@ -33,10 +35,52 @@ def envelope_of(given: Any, sender: Mailbox | None, recipients: Iterable[Mailbox
         if len(senders) > 1:
             raise AddressError("envelope.from: a message has one sender", field="envelope.from")
         sender = senders[0] if senders else None
-    if not _KEYS.isdisjoint(given.keys() - {"from"}):
+    if not _PATHS.isdisjoint(given.keys()):
         recipients = [
             mailbox
             for key in ("to", "cc", "bcc")
             for mailbox in parse_mailboxes(given.get(key), f"envelope.{key}")
         ]
     return Envelope.between(sender, recipients)
+
+
+def keep_promises(given: Any, content: Content) -> None:
+    """See that ``content`` is what the envelope ``given`` by the caller says of it.
+
+    ``size`` is the most octets it may have, and ``use_8bitmime: False`` says that none is above 127. What the server is
+    told (RFC 1870, RFC 6152) comes from the content alone. Raises ``MessageError`` (INJ-07).
+    """
+    if isinstance(given, Envelope):
+        return
+    size, eight_bit = given.get("size"), given.get("use_8bitmime")
+    if size is not None:
+        if isinstance(size, bool) or not isinstance(size, int) or size < 0:
+            raise MessageError(
+                f"envelope.size: {size!r:.60} is not a number of octets", field="envelope.size"
+            )
+        if content.size > size:
+            raise MessageError(
+                f"envelope.size: the message has {content.size} octets, and {size} are promised",
+                field="envelope.size",
+            )
+    if not (eight_bit is None or isinstance(eight_bit, bool)):
+        raise MessageError("envelope.use_8bitmime: give True or False", field="envelope.use_8bitmime")
+    if eight_bit is False and content.eight_bit:
+        raise MessageError(
+            "envelope.use_8bitmime: is False, and the message has octets above 127",
+            field="envelope.use_8bitmime",
+        )
+
+
+def refuse_many(envelope: Envelope, limit: object) -> None:
+    """Raise ``MessageError`` when ``envelope`` has more recipients than the field ``recipient_limit`` says."""
+    if limit is None:
+        return
+    field = "recipient_limit"
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise MessageError(f"{field}: {limit!r:.60} is not a number of recipients", field=field)
+    if len(envelope.recipients) > limit:
+        raise MessageError(
+            f"{field}: the message has {len(envelope.recipients)} recipients, and {limit} are allowed",
+            field=field,
+        )

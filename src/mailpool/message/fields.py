@@ -6,14 +6,14 @@ import dataclasses
 import datetime
 import difflib
 import os
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Final, Literal, TypeAlias
 
 from ..address import Addresses, Envelope
 from ..errors import MessageError
 
-HeaderValue: TypeAlias = str | int | Iterable[str | int] | None
+HeaderValue: TypeAlias = str | int | Mapping[str, str] | Iterable[str | int | Mapping[str, str]] | None
 # Pieces that are read once are octets, or text that is sent in UTF-8.
 GivenContent: TypeAlias = (
     bytes
@@ -27,6 +27,8 @@ GivenContent: TypeAlias = (
     | AsyncIterable[bytes]
     | AsyncIterable[str]
 )
+# Octets are UTF-8; a mapping has one of ``content``, ``path``, ``href`` and ``raw``.
+Text: TypeAlias = GivenContent | Mapping[str, Any]
 Headers: TypeAlias = Mapping[str, HeaderValue] | Iterable[tuple[str, HeaderValue]]
 
 
@@ -74,7 +76,11 @@ class Message:
                           envelope's sender is ``sender``, or the first of ``from_``. A mapping says ``"from"``
     to, cc, bcc           recipients; ``bcc`` is in the envelope only
     reply_to              where answers go
-    subject, text, html   any text; ``text`` and ``html`` are alternatives of each other
+    subject               any text
+    text, html            the body, as alternatives of each other. Each is text, octets in UTF-8, or a mapping: see docs
+    watch_html, amp       more alternatives, for watches and for AMP readers
+    calendar              an iCalendar event: text, octets, or a mapping with ``content`` and ``method``
+    alternatives          more alternatives: mappings with ``content_type``, ``content``, ``headers``, or ``raw``
     attachments           ``Attachment`` objects or mappings with the same keys
     headers               more header fields: a mapping of names to a value or a list of values, or pairs
     date                  aware ``datetime``, or text by RFC 5322 or ISO 8601; by default the time of sealing
@@ -82,8 +88,20 @@ class Message:
     in_reply_to           one Message-ID or several
     references            Message-IDs, as text or as a list
     priority              ``"high"``, ``"normal"`` or ``"low"``
+    list_                 List-* fields (RFC 2369, RFC 2919, RFC 8058). A mapping says ``"list"``
+    otp                   a one-time code and the origin it is for: ``{"code": …, "origin": …}``
+    x_mailer              which program wrote the message
+    auto_submitted        that no person wrote it: ``"auto-generated"``, ``"auto-replied"`` … (RFC 3834)
+    normalize_header_key  a function from the name of a header field to the same name in other letter case
     envelope              an ``Envelope``, or a mapping with ``from``, ``to``, ``cc``, ``bcc``, in place of the addresses
                           in the header; ``"from": ""`` is the null reverse-path
+    recipient_limit       the most recipients that the message may have; with more it is an error
+    encoding              the transfer encoding of text parts (RFC 2045 §6); by default the one that suits each
+    text_encoding         ``"Q"`` or ``"B"``, for text and header fields that cannot stay as they are
+    text_format           ``"flowed"`` for ``text`` whose paragraphs readers may wrap anew (RFC 3676)
+    text_from_html        whether to make ``text`` from ``html`` where there is none; needs ``mailpool[html]``
+    attach_data_urls      whether images that are ``data:`` URLs in ``html`` become inline attachments
+    base_boundary         what MIME boundaries are made of; by default something new
     raw                   a whole message, sent as it is but for its line ends; needs ``envelope``. Octets, text, a file
                           object, an iterator of pieces, or a mapping with ``path``
     """
@@ -95,8 +113,12 @@ class Message:
     bcc: Addresses = None
     reply_to: Addresses = None
     subject: str | None = None
-    text: str | None = None
-    html: str | None = None
+    text: Text | None = None
+    html: Text | None = None
+    watch_html: Text | None = None
+    amp: Text | None = None
+    calendar: Text | None = None
+    alternatives: Iterable[Attachment | Mapping[str, Any]] | None = None
     attachments: Iterable[Attachment | Mapping[str, Any]] | None = None
     headers: Headers | None = None
     date: datetime.datetime | str | None = None
@@ -104,7 +126,19 @@ class Message:
     in_reply_to: str | Iterable[str] | None = None
     references: str | Iterable[str] | None = None
     priority: Literal["high", "normal", "low"] | None = None
-    envelope: Envelope | Mapping[str, Addresses] | None = None
+    list_: Mapping[str, Any] | None = None
+    otp: Mapping[str, str] | None = None
+    x_mailer: str | None = None
+    auto_submitted: Literal["no", "auto-generated", "auto-replied", "auto-notified"] | None = None
+    normalize_header_key: Callable[[str], str] | None = None
+    envelope: Envelope | Mapping[str, Any] | None = None
+    recipient_limit: int | None = None
+    encoding: Literal["7bit", "8bit", "quoted-printable", "base64"] | None = None
+    text_encoding: Literal["Q", "B"] | None = None
+    text_format: Literal["flowed"] | None = None
+    text_from_html: bool | None = None
+    attach_data_urls: bool | None = None
+    base_boundary: str | None = None
     raw: GivenContent | Mapping[str, Any] | None = None
 
 
@@ -112,18 +146,35 @@ Fields: TypeAlias = Mapping[str, Any]
 
 _ATTRIBUTES: Final = tuple(field.name for field in dataclasses.fields(Message))
 FIELD_NAMES: Final = frozenset(name.rstrip("_") for name in _ATTRIBUTES)
+# What nearly all messages are made of; every other field is looked for only where there is one.
+_USUAL: Final = FIELD_NAMES & {
+    "from", "sender", "to", "cc", "bcc", "reply_to", "subject", "text", "html", "attachments", "headers", "date",
+    "message_id", "in_reply_to", "references", "priority", "envelope", "raw",
+}  # fmt: skip
 ATTACHMENT_KEYS: Final = frozenset(field.name for field in dataclasses.fields(Attachment))
 _NAMES_OF_OTHERS: Final = {
+    "alternative": "alternatives",
     "body": "text",
+    "boundary": "base_boundary",
+    "content_transfer_encoding": "encoding",
     "from_email": "from",
-    "from_": "from",
+    "icalendar": "calendar",
+    "ical_event": "calendar",
+    "list_unsubscribe": "list",
+    "max_recipients": "recipient_limit",
     "plain": "text",
     "recipients": "to",
+    "transfer_encoding": "encoding",
 }
 
 
-def message_fields(message: Mapping[str, Any] | Message, defaults: Mapping[str, Any] | None) -> Fields:
-    """The fields of ``message`` by name, completed from ``defaults``; unknown names raise ``MessageError``."""
+def message_fields(
+    message: Mapping[str, Any] | Message, defaults: Mapping[str, Any] | None
+) -> tuple[Fields, bool]:
+    """The fields of ``message`` by name, completed from ``defaults``, and whether any is an unusual one.
+
+    Unknown names raise ``MessageError``.
+    """
     given: Mapping[str, Any]
     if isinstance(message, Message):
         given = {
@@ -131,16 +182,18 @@ def message_fields(message: Mapping[str, Any] | Message, defaults: Mapping[str, 
         }
     else:
         given = message
-        if not message.keys() <= FIELD_NAMES:
-            refuse_unknown(message, FIELD_NAMES, "message")
+    usual = given.keys() <= _USUAL
+    if not usual:
+        refuse_unknown(given, FIELD_NAMES, "message")
     if not defaults:
-        return given
-    if not defaults.keys() <= FIELD_NAMES:
+        return given, not usual
+    if not defaults.keys() <= _USUAL:
         refuse_unknown(defaults, FIELD_NAMES, "defaults")
+        usual = False
     merged = {**defaults, **given}
     if defaults.get("headers") and given.get("headers"):
         merged["headers"] = _merged_headers(defaults["headers"], given["headers"])
-    return merged
+    return merged, not usual
 
 
 def refuse_unknown(given: Iterable[object], known: frozenset[str], where: str) -> None:
@@ -154,7 +207,7 @@ def refuse_unknown(given: Iterable[object], known: frozenset[str], where: str) -
             .replace("-", "_")
             .strip("_")
         )
-        near = [_NAMES_OF_OTHERS.get(text, snake)]
+        near = [_NAMES_OF_OTHERS.get(snake, snake)]
         if near[0] not in known:
             near = difflib.get_close_matches(snake, sorted(known), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"

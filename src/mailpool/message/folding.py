@@ -41,12 +41,13 @@ def refuse_line_breaks(value: str, field: str) -> None:
         raise MessageError(f"{field}: {shown!r} holds a line break or NUL, which no header may", field=field)
 
 
-def fold_text(name: str, value: str, field: str) -> str:
+def fold_text(name: str, value: str, field: str, words: str = "") -> str:
     """A header field with unstructured text (RFC 5322 §2.2.1), folded, with its CRLF; ``""`` when there is no text.
 
     name   the checked name of the header field
     value  any text; what is not printable ASCII makes the whole value encoded words (RFC 2047 §5 (1))
     field  the name for errors
+    words  ``"Q"`` or ``"B"``: how encoded words are encoded; ``""`` for whichever is shorter
 
     Unfolding and decoding gives ``value`` back. Raises ``MessageError`` for a line break or a NUL.
     """
@@ -64,7 +65,7 @@ def fold_text(name: str, value: str, field: str) -> str:
         return ""  # a line of white space alone is obsolete, and some relays end the header at it (HDR-12)
     if _stays_plain(name, value):
         return _fold(name, _words(" " + value))
-    return fold_encoded(name, value)
+    return fold_encoded(name, value, words)
 
 
 def fold_pieces(name: str, pieces: Iterable[str]) -> str:
@@ -75,10 +76,10 @@ def fold_pieces(name: str, pieces: Iterable[str]) -> str:
     return _fold(name, [" " + piece for piece in pieces])
 
 
-def fold_encoded(name: str, value: str) -> str:
-    """A header field whose whole value is encoded words."""
-    words = encode_words(without_lone_surrogates(value), first=LINE - len(name) - 2)
-    return f"{name}: " + "\r\n ".join(words) + "\r\n"
+def fold_encoded(name: str, value: str, words: str = "") -> str:
+    """A header field whose whole value is encoded words; ``words`` as for ``fold_text``."""
+    coded = encode_words(without_lone_surrogates(value), first=LINE - len(name) - 2, encoding=words)
+    return f"{name}: " + "\r\n ".join(coded) + "\r\n"
 
 
 def _stays_plain(name: str, value: str) -> bool:

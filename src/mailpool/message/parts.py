@@ -1,8 +1,10 @@
 """The tree of MIME parts, no deeper than the message needs (RFC 2046 §5.1, RFC 2387).
 
 mixed ─┬─ alternative ─┬─ text/plain
-       │               └─ related ─┬─ text/html
-       │                           └─ inline images …
+       │               ├─ text/watch-html, text/x-amp-html
+       │               ├─ related ─┬─ text/html
+       │               │           └─ inline images …
+       │               └─ text/calendar, others …
        └─ attachments …
 """
 
@@ -26,6 +28,12 @@ class Leaf:
     header: str
     body: bytes | Base64Lines | Lines
     encoding: str
+
+
+class RawLeaf(Leaf):
+    """A part that the caller wrote, whatever is in it. Its header may be of any kind: it is never that of a message."""
+
+    __slots__ = ()
 
 
 @dataclass(slots=True)
@@ -54,16 +62,17 @@ def text_leaf(subtype: str, text: str) -> Leaf:
     return Leaf(_HEADER[subtype, encoding], body, encoding)
 
 
-def tree(text: str | None, html: str | None, inline: Sequence[Leaf], attached: Sequence[Leaf]) -> Part:
+def page(html: Leaf, inline: Sequence[Leaf]) -> Part:
+    """The HTML with the images that it shows."""
+    return Multipart("related", [html, *inline], '; type="text/html"') if inline else html
+
+
+def tree(alternatives: list[Part], attached: Sequence[Leaf]) -> Part:
     """The smallest tree that holds all of a message; an empty message is empty text."""
-    alternatives: list[Part] = []
-    if text is not None or (html is None and not attached):
-        alternatives.append(text_leaf("plain", text or ""))
-    if html is not None:
-        page: Part = text_leaf("html", html)
-        alternatives.append(Multipart("related", [page, *inline], '; type="text/html"') if inline else page)
     parts: list[Part] = []
     if alternatives:
         parts.append(alternatives[0] if len(alternatives) == 1 else Multipart("alternative", alternatives))
     parts += attached
-    return parts[0] if len(parts) == 1 else Multipart("mixed", parts)
+    if len(parts) == 1 and not isinstance(parts[0], RawLeaf):
+        return parts[0]
+    return Multipart("mixed", parts) if parts else text_leaf("plain", "")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..access import Access
 from ..address import Envelope
 from ..content import Content
 from ..errors import MessageError
 from .composing import composed
-from .envelopes import envelope_of
+from .envelopes import envelope_of, keep_promises, refuse_many
 from .fields import Message, message_fields
 from .raw import raw_content
 from .repairing import repaired_fields
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import email.message
 
 _ANY_FILE = Access()
+
+
+_BESIDE_RAW: Final = ("raw", "envelope", "recipient_limit")
 
 
 @dataclass(slots=True)
@@ -58,30 +61,32 @@ def seal(
               Message-ID and the MIME boundaries
     hostname  the right side of the Message-ID when the sender has no domain
     defaults  fields for whatever ``message`` does not own; ``headers`` are merged one by one. Not used for raw
-              messages and those of the standard library
+              messages and those of the standard library, but for ``recipient_limit``, which is for all
     access    what the message may read; by default any file, and no URL
     lenient   whether addresses may be as people write them (see ``parse_addresses``). Not used for messages of the
               standard library, whose own parser has read them
 
-    What is composed is 7-bit, but for SMTPUTF8 addresses and embedded 8-bit messages.
+    What is composed is 7-bit, but for SMTPUTF8 addresses, embedded 8-bit messages, and text that is to be 8bit.
     Raises ``MessageError``, or its kind ``AddressError``, that names the field; nothing is half done then.
     """
     if type(message) is not dict and not isinstance(message, (Mapping, Message)):
-        return Sealed(*_from_stdlib(message, now, token))
+        return _within_limit(Sealed(*_from_stdlib(message, now, token)), defaults)
     raw = message.raw if isinstance(message, Message) else message.get("raw")
     if raw is not None:
-        own = message_fields(message, None)
-        return _sealed_raw(*(repaired_fields(own) if lenient else (own, ())), raw, access)
+        own = message_fields(message, None)[0]
+        sealed = _sealed_raw(*(repaired_fields(own) if lenient else (own, ())), raw, access)
+        return _within_limit(sealed, defaults)
+    fields, unusual = message_fields(message, defaults)
     if lenient:
-        fields, repairs = repaired_fields(message_fields(message, defaults))
-        return Sealed(*composed(fields, now, token, hostname, access), repairs)
-    return Sealed(*composed(message_fields(message, defaults), now, token, hostname, access))
+        fields, repairs = repaired_fields(fields)
+        return Sealed(*composed(fields, unusual, now, token, hostname, access), repairs)
+    return Sealed(*composed(fields, unusual, now, token, hostname, access))
 
 
 def _sealed_raw(fields: Mapping[str, Any], repairs: tuple[str, ...], raw: object, access: Access) -> Sealed:
     if fields.get("envelope") is None:
         raise MessageError("a raw message needs an envelope, with from and to", field="envelope")
-    others = [name for name, value in fields.items() if value is not None and name not in ("raw", "envelope")]
+    others = [name for name, value in fields.items() if value is not None and name not in _BESIDE_RAW]
     if others:
         raise MessageError(f"raw is the whole message: {others[0]} cannot be given with it", field=others[0])
     envelope = fields["envelope"]
@@ -90,7 +95,15 @@ def _sealed_raw(fields: Mapping[str, Any], repairs: tuple[str, ...], raw: object
             'envelope: a raw message needs "from" in it; "" is the null reverse-path', field="envelope"
         )
     content, identity = raw_content(raw, "raw", access)
-    return Sealed(envelope_of(envelope, None, ()), content, identity, repairs)
+    sealed = Sealed(envelope_of(envelope, None, ()), content, identity, repairs)
+    keep_promises(envelope, content)
+    return _within_limit(sealed, fields)
+
+
+def _within_limit(sealed: Sealed, fields: Mapping[str, Any] | None) -> Sealed:
+    if fields:
+        refuse_many(sealed.envelope, fields.get("recipient_limit"))
+    return sealed
 
 
 def _from_stdlib(message: Any, *rest: Any) -> tuple[Envelope, Content, str]:
