@@ -59,7 +59,7 @@ def text_of(given: object, field: str, access: Access) -> str:
         return octets.decode(charset or "utf-8")
     except (ValueError, LookupError) as error:  # of octets that do not fit, and of names that are none
         raise MessageError(
-            f"{field}: the octets are no text in {charset or 'UTF-8'}; name their charset with encoding",
+            f"{field}: the octets are no text in {(charset or 'UTF-8')!r:.40}; name their charset with encoding",
             field=field,
         ) from error
 

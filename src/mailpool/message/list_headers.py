@@ -180,7 +180,7 @@ def _id_pieces(value: object, field: str, words: str) -> list[str]:
 def _comment_pieces(comment: str, field: str, words: str) -> list[str]:
     """``comment`` in parentheses (RFC 5322 §3.2.2), as encoded words where it needs them (RFC 2047 §5 (2))."""
     refuse_line_breaks(comment, field)
-    comment = " ".join(comment.split(" ")).strip(" ")
+    comment = comment.strip(" \t")
     if not comment:
         return []
     plain = comment.isascii() and comment.isprintable() and "=?" not in comment

@@ -52,6 +52,7 @@ def body(fields: Fields, style: TextStyle, access: Access) -> Part:
     if not isinstance(attachments, list | tuple):
         attachments = _items(attachments, "attachments")
     given, images = _with_html_used(fields, given, access)
+    is_flowed = _is_flowed(fields)
 
     inline, attached = attachment_leaves(
         [*attachments, *images], has_html=given["html"] is not None, access=access
@@ -61,7 +62,7 @@ def body(fields: Fields, style: TextStyle, access: Access) -> Part:
         value = given[name]
         if value is None:
             continue
-        if name == "text" and _is_flowed(fields):
+        if name == "text" and is_flowed:
             alternatives.append(flowed_leaf(style, given_text(value, "text", access)))
             continue
         leaf = style.leaf_of(subtype, value, name, access)

@@ -24,12 +24,12 @@ _LONGEST_PLAIN: Final = 60
 _LONGEST_SEGMENT: Final = 54
 
 
-def media_type(text: str, field: str) -> tuple[str, dict[str, str]]:
+def media_type(text: object, field: str) -> tuple[str, dict[str, str]]:
     """``text`` such as ``text/csv; charset=utf-8`` as type/subtype in lower case, and its parameters.
 
     Raises ``MessageError`` when it does not follow RFC 2045 §5.1.
     """
-    head, semicolon, _ = text.partition(";")
+    head, semicolon, _ = text.partition(";") if isinstance(text, str) else ("", "", "")
     if not _is_media_type(head.strip(" \t")):
         raise MessageError(f"{field}: {text!r:.80} is not a media type; write type/subtype", field=field)
     parameters: dict[str, str] = {}

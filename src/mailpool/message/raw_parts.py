@@ -11,10 +11,8 @@ from .encoding import lines_fit, with_crlf
 from .folding import LONGEST_LINE
 from .parts import RawLeaf
 
-_is_header_line = re.compile(rb"[!-9;-~]+[ \t]*:[\t -~]*|[ \t]+[!-~][\t -~]*").fullmatch
-_says_binary = re.compile(
-    rb"^content-transfer-encoding[ \t]*:[ \t]*binary", re.IGNORECASE | re.MULTILINE
-).search
+_is_header_line = re.compile(rb"[!-9;-~]+:[\t -~]*|[ \t]+[!-~][\t -~]*").fullmatch
+_says_binary = re.compile(rb"^content-transfer-encoding:[ \t]*binary", re.IGNORECASE | re.MULTILINE).search
 
 
 def raw_leaf(raw: object, field: str, access: Access) -> RawLeaf:
