@@ -30,7 +30,7 @@ def media_type(text: object, field: str) -> tuple[str, dict[str, str]]:
     Raises ``MessageError`` when it does not follow RFC 2045 §5.1.
     """
     head, semicolon, _ = text.partition(";") if isinstance(text, str) else ("", "", "")
-    if not _is_media_type(head.strip(" \t")):
+    if not isinstance(text, str) or not _is_media_type(head.strip(" \t")):
         raise MessageError(f"{field}: {text!r:.80} is not a media type; write type/subtype", field=field)
     parameters: dict[str, str] = {}
     position = len(head)
