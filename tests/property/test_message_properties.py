@@ -49,6 +49,8 @@ def parsed(result: Sealed) -> EmailMessage:
     header = data.partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert all(line.strip() for line in header)  # nothing that an old relay takes for the end of the header
     assert all(line == line.rstrip() for line in header)  # nor white space that a relay may drop
+    # Many readers make one space of a fold and all white space behind it.
+    assert not any(line[:1] == b"\t" or line[:2] in (b"  ", b" \t") for line in header)
     assert all(len(line) <= 76 for line in header if b"=?utf-8?" in line)
     return BytesParser(EmailMessage, policy=email.policy.default).parsebytes(data)
 

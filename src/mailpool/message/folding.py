@@ -15,8 +15,9 @@ LONGEST_LINE: Final = 998  # what it must not pass
 
 _search_line_break = re.compile(r"[\r\n\x00]").search
 _is_field_name = re.compile(r"[!-9;-~]{1,76}").fullmatch
-# Words with the white space before them: a fold goes before the white space and adds none of its own.
-_words = re.compile(r"[ \t]*[^ \t]+").findall
+# Words with the white space before them: a fold goes before the white space and adds none of its own. Many readers
+# make one space of a fold and all the white space behind it, so only a single space may be folded at.
+_words = re.compile(r"[ \t]*[^ \t]+(?:(?: [ \t]+|\t[ \t]*)[^ \t]+)*").findall
 
 
 def field_name(name: object, field: str) -> str:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,25 +44,53 @@ class Unpacked:
 
 @once
 def unpacked() -> Unpacked:
-    """The packages, fetched if they are not in the cache. ``NotAvailable`` where that is not possible."""
+    """Postfix with all it needs, fetched if it is not in the cache. ``NotAvailable`` where that is not possible."""
+    return Unpacked(_tree("debian", PACKAGES, _download_with_needs))
+
+
+def downloaded(name: str, packages: Sequence[str]) -> Path:
+    """The files of just these packages, below a folder of that name in the cache; ``NotAvailable`` where it fails."""
+    return _tree(name, packages, _download)
+
+
+def _tree(name: str, packages: Sequence[str], fetch: Callable[[Path, Sequence[str]], list[Path]]) -> Path:
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
-            raise NotAvailable(f"this system has no {tool}, so that Postfix cannot be fetched")
-    folder = cache_folder("debian")
+            raise NotAvailable(f"this system has no {tool}, so that {packages[0]} cannot be fetched")
+    folder = cache_folder(name)
     with _alone(folder):
         root = folder / "root"
         if not root.exists():
             # Only a complete tree gets the name that is looked for.
             fresh = folder / "unpacking"
             shutil.rmtree(fresh, ignore_errors=True)
-            for archive in _fetch(folder):
-                _run("dpkg", "--extract", str(archive), str(fresh))
+            for archive in fetch(folder, packages):
+                _run(folder, "dpkg", "--extract", str(archive), str(fresh))
             fresh.rename(root)
-    return Unpacked(root)
+    return root
 
 
-def _fetch(folder: Path) -> list[Path]:
-    """Download the packages with what they need and the system lacks, into a folder of ours."""
+def _download(folder: Path, packages: Sequence[str]) -> list[Path]:
+    _apt(folder, "download", *packages)
+    found = sorted(folder.glob("*.deb"))
+    if len(found) < len(packages):
+        raise NotAvailable(
+            f"apt-get fetched no more than {[archive.name for archive in found]} of {packages}"
+        )
+    return found
+
+
+def _download_with_needs(folder: Path, packages: Sequence[str]) -> list[Path]:
+    """Also what the packages need and the system lacks."""
+    plan = ["--yes", "--no-install-recommends", "--reinstall", "--download-only", "install", *packages]
+    _apt(folder, *plan)
+    found = sorted((folder / "archives").glob("*.deb"))
+    if not any(archive.name.startswith(f"{packages[0]}_") for archive in found):
+        raise NotAvailable(f"apt-get fetched no package {packages[0]}")
+    return found
+
+
+def _apt(folder: Path, *command: str) -> None:
     archives = folder / "archives"
     for needed in (archives / "partial", folder / "lists" / "partial"):
         needed.mkdir(parents=True, exist_ok=True)
@@ -79,22 +107,23 @@ def _fetch(folder: Path) -> list[Path]:
         )
         for option in ("-o", setting)
     ]
-    _run("apt-get", *private, "update")
-    plan = ["--yes", "--no-install-recommends", "--reinstall", "--download-only", "install", *PACKAGES]
-    _run("apt-get", *private, *plan)
-    found = sorted(archives.glob("*.deb"))
-    if not any(archive.name.startswith("postfix_") for archive in found):
-        raise NotAvailable("apt-get fetched no package postfix")
-    return found
+    _run(folder, "apt-get", *private, "update")
+    _run(folder, "apt-get", *private, *command)
 
 
-def _run(*command: str) -> None:
+def _run(folder: Path, *command: str) -> None:
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise NotAvailable(f"{command[0]} could not fetch Postfix: {' '.join(reason)}")
+        raise NotAvailable(f"{command[0]} could not fill {folder}: {' '.join(reason)}")
 
 
 @contextmanager

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import ClassVar
 
-from .real_server import Delivery, NotAvailable, RealServer, cache_folder, free_port, once
+from .debian import downloaded
+from .real_server import Delivery, NotAvailable, RealServer, free_port, once
 
 PACKAGES = ("exim4-daemon-light", "libidn12", "libnss-wrapper")
 
@@ -167,53 +165,4 @@ class Exim(RealServer):
 
 @once
 def _unpacked() -> Path:
-    """The packages, fetched if they are not in the cache. ``NotAvailable`` where that is not possible."""
-    for tool in ("apt-get", "dpkg"):
-        if shutil.which(tool) is None:
-            raise NotAvailable(f"this system has no {tool}, so that Exim cannot be fetched")
-    folder = cache_folder("exim")
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # other test runs stay out while the cache is filled
-        root = folder / "root"
-        if not root.exists():
-            # Only a complete tree gets the name that is looked for.
-            fresh = folder / "unpacking"
-            shutil.rmtree(fresh, ignore_errors=True)
-            for archive in _fetch(folder):
-                _run(folder, "dpkg", "--extract", str(archive), str(fresh))
-            fresh.rename(root)
-    return root
-
-
-def _fetch(folder: Path) -> list[Path]:
-    (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
-    # No lock, list or cache of the system is touched.
-    private = [
-        option
-        for setting in ("Debug::NoLocking=1", f"Dir::State::lists={folder / 'lists'}", f"Dir::Cache={folder}",
-                        "APT::Sandbox::User=", "Acquire::Retries=2")
-        for option in ("-o", setting)
-    ]  # fmt: skip
-    _run(folder, "apt-get", *private, "update")
-    _run(folder, "apt-get", *private, "download", *PACKAGES)
-    found = sorted(folder.glob("*.deb"))
-    if len(found) < len(PACKAGES):
-        raise NotAvailable(
-            f"apt-get fetched no more than {[archive.name for archive in found]} of {PACKAGES}"
-        )
-    return found
-
-
-def _run(folder: Path, *command: str) -> None:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    if done.returncode:
-        reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise NotAvailable(f"{command[0]} could not fetch Exim: {' '.join(reason)}")
+    return downloaded("exim", PACKAGES)
