@@ -5,6 +5,7 @@ The whole public face is here; everything else may change without notice, but `m
 
 from .access import Access
 from .address import AddressList, Envelope, Mailbox, parse_addresses
+from .dkim_key import DkimKey
 from .errors import (
     AddressError,
     AuthenticationFailed,
@@ -30,6 +31,7 @@ from .errors import (
     UsageError,
 )
 from .message import Attachment, Message, Sealed
+from .message.dkim import dkim_record
 from .option_oauth2 import OAuth2
 from .options import Credentials, Options, Rate, TLSOptions
 from .pool.statistics import Histogram, PoolStats
@@ -52,6 +54,7 @@ __all__ = [
     "DeadlineExceeded",
     "Deferred",
     "DeliveryUncertain",
+    "DkimKey",
     "Envelope",
     "Histogram",
     "LoginContext",
@@ -88,5 +91,6 @@ __all__ = [
     "UsageError",
     "Verification",
     "create_transport",
+    "dkim_record",
     "parse_addresses",
 ]

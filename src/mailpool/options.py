@@ -18,6 +18,7 @@ from urllib.parse import quote
 from . import option_values as check
 from . import presets
 from .access import Access
+from .dkim_key import DkimKey, dkim_keys
 from .errors import ConfigurationError
 from .mechanism_names import FOR_TOKEN, meets
 from .option_url import parse_url
@@ -109,6 +110,7 @@ class Options:
     :param access: what messages may read: an `Access`, a mapping of its fields, or ``"none"``
     :param addresses: ``"strict"``: as RFC 5322 has them; ``"lenient"``: also as people write them, with the event
         ``repaired`` for each thing that was changed
+    :param dkim: a `DkimKey`, a mapping of its fields, or several: each signs every message; kept as a tuple
     :raises ConfigurationError: a value has the wrong type or range, or contradicts another; ``option`` names it
     """
 
@@ -162,6 +164,7 @@ class Options:
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     access: Access = _ACCESS
     addresses: Literal["strict", "lenient"] = "strict"
+    dkim: tuple[DkimKey, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, rule in _RULES.items():
@@ -206,6 +209,8 @@ class Options:
                 "min_connections",
                 f"{self.min_connections} is more than max_connections={self.max_connections}",
             )
+        if "dkim" in self.defaults:
+            raise wrong("defaults", "dkim is an option of its own: create_transport(dkim=…)")
         if self.auth and self.auth.method and self.auth_method not in (None, self.auth.method):
             raise wrong("auth_method", f"is {self.auth_method!r}, but auth says {self.auth.method!r}")
         if self.min_mechanism is not None:
@@ -310,6 +315,7 @@ _RULES: dict[str, check.Check] = {
     "defaults": check.mapping,
     "access": lambda name, value: Access.of(value),
     "addresses": check.one_of("strict", "lenient"),
+    "dkim": check.or_none(dkim_keys),
 }
 
 

@@ -11,6 +11,7 @@ from email.message import Message as StdlibMessage
 from typing import Any
 
 from .message import Message, Sealed, seal
+from .message.dkim import Signatures, signed
 from .options import Options
 
 AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
@@ -26,6 +27,7 @@ class Preparation:
         self._access = options.access
         self._lenient = options.addresses == "lenient"
         self._repaired = repaired
+        self._signatures = Signatures(options.dkim)
         self._second = -1
         self._moment = datetime.datetime.min
 
@@ -48,6 +50,10 @@ class Preparation:
         if sealed.repairs:
             for repair in sealed.repairs:
                 self._repaired(sealed.message_id, repair)
+        # Last of all: whatever changed the content after this would break the signature.
+        keys = self._signatures.keys_for(message)
+        if keys:
+            sealed.content = signed(sealed.content, keys, self._second)
         return sealed
 
     def _now(self) -> datetime.datetime:

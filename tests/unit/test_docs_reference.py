@@ -91,6 +91,15 @@ def test_every_field_of_a_value_is_named(value: Any) -> None:
     assert [f.name for f in dataclasses.fields(value) if not re.search(rf"\b{f.name}\b", text)] == []
 
 
+def test_every_field_of_a_dkim_key_has_a_row() -> None:
+    fields = dataclasses.fields(mailpool.DkimKey)
+    shown = {CODE.findall(row[0])[0]: row[1] for row in rows(page("dkim.md"), "field of `DkimKey`")}
+    assert list(shown) == [field.name for field in fields]
+    for field in fields:
+        if shown[field.name]:
+            assert eval(shown[field.name].strip("`")) == field.default
+
+
 # -- messages, events, results ---------------------------------------------------------------------------------------
 
 
@@ -211,6 +220,7 @@ def test_no_page_names_an_option_or_error_that_does_not_exist() -> None:
         mailpool.Credentials,
         mailpool.OAuth2,
         mailpool.TLSOptions,
+        mailpool.DkimKey,
         mailpool.SendResult,
     ):
         known |= {field.name for field in dataclasses.fields(value)}

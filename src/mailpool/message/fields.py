@@ -6,11 +6,12 @@ import dataclasses
 import datetime
 import difflib
 import os
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final, Literal, TypeAlias
 
 from ..address import Addresses, Envelope
+from ..dkim_key import DkimKey
 from ..errors import MessageError
 
 HeaderValue: TypeAlias = str | int | Mapping[str, str] | Iterable[str | int | Mapping[str, str]] | None
@@ -104,6 +105,7 @@ class Message:
     base_boundary         what MIME boundaries are made of; by default something new
     raw                   a whole message, sent as it is but for its line ends; needs ``envelope``. Octets, text, a file
                           object, an iterator of pieces, or a mapping with ``path``
+    dkim                  keys to sign with in place of the transporter's, none of them a path; ``False``: no signature
     """
 
     from_: Addresses = None
@@ -140,6 +142,7 @@ class Message:
     attach_data_urls: bool | None = None
     base_boundary: str | None = None
     raw: GivenContent | Mapping[str, Any] | None = None
+    dkim: DkimKey | Mapping[str, Any] | Sequence[DkimKey | Mapping[str, Any]] | Literal[False] | None = None
 
 
 Fields: TypeAlias = Mapping[str, Any]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ANY_FILE = Access()
 
 
-_BESIDE_RAW: Final = ("raw", "envelope", "recipient_limit")
+_BESIDE_RAW: Final = ("raw", "envelope", "recipient_limit", "dkim")
 
 
 @dataclass(slots=True)
