@@ -28,6 +28,9 @@ log_selector = +received_recipients +smtp_protocol_error +smtp_syntax_error
 tls_certificate = {certificate}
 tls_privatekey = {key}
 tls_advertise_hosts = *
+# Whoever shows a certificate of the authority may log in by it.
+tls_try_verify_hosts = *
+tls_verify_certificates = {authority}
 auth_advertise_hosts = ${{if eq{{$tls_in_cipher}}{{}}{{}}{{*}}}}
 pipelining_advertise_hosts = *
 chunking_advertise_hosts = *
@@ -62,9 +65,21 @@ plain:
 login:
   driver = plaintext
   public_name = LOGIN
-  server_prompts = Username: : Password:
+  server_prompts = Username:: : Password::
   server_condition = ${{if and{{ {{eq{{$auth1}}{{{username}}}}} {{eq{{$auth2}}{{{password}}}}} }}}}
   server_set_id = $auth1
+cram_md5:
+  driver = cram_md5
+  public_name = CRAM-MD5
+  server_secret = ${{if eq{{$auth1}}{{{username}}}{{{password}}}fail}}
+  server_set_id = $auth1
+external:
+  driver = external
+  public_name = EXTERNAL
+  server_advertise_condition = $tls_in_certificate_verified
+  server_param2 = ${{certextract{{subject,CN}}{{$tls_in_peercert}}}}
+  server_condition = ${{if eq{{$auth2}}{{$auth1}}}}
+  server_set_id = $auth2
 """
 
 _RECEIVED = re.compile(r"^\S+ \S+ (\S+) <= (\S+) .* id=(\S+)")
@@ -107,6 +122,7 @@ class Exim(RealServer):
                 home=self.home,
                 certificate=certificate,
                 key=key,
+                authority=self.ca_file,
                 username=self.username,
                 password=self.password,
                 settings="\n".join(self._settings),

@@ -18,9 +18,15 @@ const server = new SMTPServer({
     secure: settings.tls === 'implicit',
     cert: fs.readFileSync(settings.certificate),
     key: fs.readFileSync(settings.key),
-    authMethods: ['PLAIN', 'LOGIN', 'CRAM-MD5'],
+    authMethods: ['PLAIN', 'LOGIN', 'CRAM-MD5', 'XOAUTH2'],
     logger: false,
     onAuth(auth, session, done) {
+        if (auth.method === 'XOAUTH2') {
+            if (auth.username === settings.username && auth.accessToken === settings.password) {
+                return done(null, { user: auth.username });
+            }
+            return done(null, { data: { status: '401', schemes: 'bearer' } });
+        }
         const known =
             auth.username === settings.username &&
             (auth.method === 'CRAM-MD5' ? auth.validatePassword(settings.password) : auth.password === settings.password);

@@ -1,4 +1,4 @@
-"""A real Postfix: STARTTLS, Cyrus SASL, and a log that tells each delivery."""
+"""A real Postfix: STARTTLS, Cyrus SASL with most of its mechanisms, and a log that tells each delivery."""
 
 from __future__ import annotations
 
@@ -160,25 +160,30 @@ class Postfix(RealServer):
         (etc / "sasl").mkdir()
         (etc / "sasl" / "smtpd.conf").write_text(
             f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\n"
-            "mech_list: PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256\n"
+            "mech_list: PLAIN LOGIN CRAM-MD5 NTLM SCRAM-SHA-1 SCRAM-SHA-256\n"
         )
+        self.add_user(self.username, self.password)
+        shutil.chown(database, _OWNER)
+
+    def add_user(self, user: str, password: str) -> None:
+        """One more who may log in."""
+        debian = unpacked()
         subprocess.run(
             [
                 debian.program("saslpasswd2"),
                 "-p",
                 "-c",
                 "-f",
-                database,
+                self.home / "etc" / "sasldb",
                 "-u",
                 "postfix.example",
-                self.username,
+                user,
             ],
-            input=self.password.encode(),
+            input=password.encode(),
             env=debian.environment,
             capture_output=True,
             check=True,
         )
-        shutil.chown(database, _OWNER)
 
 
 def _exists(look_up: object, name: str) -> bool:

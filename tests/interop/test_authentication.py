@@ -1,0 +1,130 @@
+"""Each mechanism against real servers that offer it: the matrix of ``docs/authentication.md``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mailpool import AuthenticationFailed, SendResult, create_transport
+from mailpool.testing import Authority
+
+pytestmark = pytest.mark.interop
+
+# Which server offers which mechanism.
+MATRIX = [
+    ("postfix", "PLAIN"),
+    ("postfix", "LOGIN"),
+    ("postfix", "CRAM-MD5"),
+    ("postfix", "NTLM"),
+    ("postfix", "SCRAM-SHA-1"),
+    ("postfix", "SCRAM-SHA-256"),
+    ("exim", "PLAIN"),
+    ("exim", "LOGIN"),
+    ("exim", "CRAM-MD5"),
+    ("exim", "EXTERNAL"),
+    ("node_smtp_server", "PLAIN"),
+    ("node_smtp_server", "LOGIN"),
+    ("node_smtp_server", "CRAM-MD5"),
+    ("node_smtp_server", "XOAUTH2"),
+    ("aiosmtpd", "PLAIN"),
+    ("aiosmtpd", "LOGIN"),
+]
+
+
+def transport_to(server: Any, **options: Any) -> Any:
+    return create_transport(
+        **{
+            "host": server.host,
+            "port": server.port,
+            "secure": server.tls == "implicit",
+            "starttls": "auto" if server.tls == "implicit" else "required",
+            "tls": {"ca_file": str(server.ca_file)},
+            "auth": (server.username, server.password),
+            "pool": True,
+            **options,
+        }
+    )
+
+
+def login(server: Any, mechanism: str, secret: str) -> dict[str, Any]:
+    kind = "access_token" if mechanism == "XOAUTH2" else "password"
+    return {"user": server.username, kind: secret, "method": mechanism}
+
+
+async def send(transporter: Any, count: int = 3) -> None:
+    async with transporter:
+        for number in range(count):
+            mail = {"from": "me@example.org", "to": "you@example.net", "text": f"{number}\n"}
+            assert isinstance(await transporter.send_mail(mail), SendResult)
+
+
+@pytest.mark.parametrize(("name", "mechanism"), [pair for pair in MATRIX if pair[1] != "EXTERNAL"])
+async def test_each_mechanism_logs_in_and_a_wrong_secret_does_not(
+    request: pytest.FixtureRequest, name: str, mechanism: str
+) -> None:
+    server = request.getfixturevalue(name)
+    right = transport_to(server, auth=login(server, mechanism, server.password))
+    assert (await right.verify()).mechanism == mechanism
+    await send(right)
+    server.wait_for_deliveries(3)
+    wrong = transport_to(server, auth=login(server, mechanism, "wrong"))
+    with pytest.raises(AuthenticationFailed) as caught:
+        await wrong.verify()
+    assert caught.value.reply is not None
+    assert caught.value.reply.code in (535, 334)
+    await wrong.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "mechanism"),
+    [("postfix", "SCRAM-SHA-256"), ("exim", "PLAIN"), ("node_smtp_server", "PLAIN"), ("aiosmtpd", "PLAIN")],
+)
+async def test_the_strongest_is_taken_by_itself(
+    request: pytest.FixtureRequest, name: str, mechanism: str
+) -> None:
+    server = request.getfixturevalue(name)
+    transporter = transport_to(server)
+    assert (await transporter.verify()).mechanism == mechanism
+    await transporter.close()
+
+
+@pytest.mark.rule("TLS-10")
+async def test_a_minimum_that_a_server_meets_and_one_that_it_does_not(postfix: Any, exim: Any) -> None:
+    met = transport_to(postfix, min_mechanism="SCRAM-SHA-256")
+    assert (await met.verify()).mechanism == "SCRAM-SHA-256"
+    await met.close()
+    for server, least in ((postfix, "SCRAM-SHA-256-PLUS"), (exim, "SCRAM-SHA-1")):
+        missed = transport_to(server, min_mechanism=least)
+        with pytest.raises(AuthenticationFailed, match="demands more"):
+            await missed.verify()
+        await missed.close()
+
+
+async def test_external_by_a_certificate(exim: Any, authority: Authority) -> None:
+    folder = exim.home / "client"
+    folder.mkdir()
+    certificate, key = authority.write_certificate(folder, "client.example")
+    tls = {"ca_file": str(exim.ca_file), "cert_file": str(certificate), "key_file": str(key)}
+    identity = {"user": "client.example", "method": "EXTERNAL"}
+    transporter = transport_to(exim, auth=identity, tls=tls)
+    assert (await transporter.verify()).mechanism == "EXTERNAL"
+    await send(transporter)
+    exim.wait_for_deliveries(3)
+    another = transport_to(exim, auth={"user": "somebody.else", "method": "EXTERNAL"}, tls=tls)
+    with pytest.raises(AuthenticationFailed, match="Check the certificate"):
+        await another.verify()
+    await another.close()
+    without = transport_to(exim, auth=identity)
+    with pytest.raises(AuthenticationFailed, match="EXTERNAL was asked for and is not offered"):
+        await without.verify()
+    await without.close()
+
+
+@pytest.mark.parametrize(("user", "password"), [("münch", "pässwörd"), ("a=b", "c,d=e")])
+async def test_scram_with_what_has_to_be_encoded_or_escaped(postfix: Any, user: str, password: str) -> None:
+    postfix.add_user(user, password)
+    for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-1"):
+        transporter = transport_to(postfix, auth=(user, password), auth_method=mechanism)
+        assert (await transporter.verify()).mechanism == mechanism
+        await transporter.close()
