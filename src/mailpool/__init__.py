@@ -35,6 +35,7 @@ from .message.dkim import dkim_record
 from .option_oauth2 import OAuth2
 from .options import Credentials, Options, Rate, TLSOptions
 from .pool.statistics import Histogram, PoolStats
+from .presets import Preset, services
 from .results import Outcome, Phase, RecipientResult, Reply, SendResult
 from .smtp.sasl import LoginContext, Mechanism
 from .transporter import SendOutcome, Transporter, create_transport
@@ -70,6 +71,7 @@ __all__ = [
     "Phase",
     "PoolClosed",
     "PoolStats",
+    "Preset",
     "ProtocolError",
     "QueueFull",
     "QuotaExceeded",
@@ -93,4 +95,5 @@ __all__ = [
     "create_transport",
     "dkim_record",
     "parse_addresses",
+    "services",
 ]

@@ -1,7 +1,8 @@
 """Well-known services: where they listen, and what they allow.
 
-The facts are in ``services.json``; each limit there says whether it comes from the provider (``official``), from a text
-that quotes it (``quoted``) or from users (``reported``), and when it was written down.
+The facts are in ``services.json``. Each address there says whether it was read on the provider's pages (``official``) or
+stands in lists that other programs bring (``listed``); each limit whether it comes from the provider (``official``), from
+a text that quotes it (``quoted``) or from users (``reported``). All say when they were written down.
 """
 
 from __future__ import annotations
@@ -30,15 +31,35 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preset:
-    """A service. ``limits`` may also hold what is no option of ours, such as ``max_size`` in octets."""
+    """A service that is known by name.
+
+    :param name: what to give as ``service``; ``aliases`` and ``domains`` do as well
+    :param description: what it is, for people
+    :param starttls: the option to set, where it is not ``"auto"``
+    :param oauth2: the provider whose access tokens it takes
+    :param source: where host and port come from: ``"official"`` or ``"listed"``, written down at ``date``
+    :param note: what else one should know
+    :param limits: by the name of the option; also what is no option of ours, such as ``max_size`` in octets
+    """
 
     name: str
+    description: str
     host: str
     port: int
     secure: bool
+    starttls: str | None
+    oauth2: str | None
     aliases: tuple[str, ...]
     domains: tuple[str, ...]
+    source: str
+    date: str
+    note: str | None
     limits: Mapping[str, Limit]
+
+    @property
+    def _text(self) -> str:
+        """What a search looks at."""
+        return " ".join(map(_key, (self.name, self.description, self.host, *self.aliases, *self.domains)))
 
     def fill(self, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
         """``given`` with everything added that the user left open; what is given wins.
@@ -53,6 +74,10 @@ class Preset:
         agree = said.get("port", self.port) == self.port and said.get("secure", self.secure) == self.secure
         if agree and not (self.secure and said.get("starttls", "auto") != "auto"):
             filled.update(port=self.port, secure=self.secure)
+            if self.starttls is not None and "starttls" not in said:
+                filled["starttls"] = self.starttls
+        if self.oauth2 is not None and isinstance(said.get("auth"), Mapping):
+            filled["auth"] = _with_provider(said["auth"], self.oauth2)
         for name in _OPTIONS:
             told = name in given or (name == "rate" and given.get("rate_limit") is not None)
             if name in self.limits and not told:
@@ -80,9 +105,30 @@ def find(name: str) -> Preset:
     return known[wanted]
 
 
-def every() -> tuple[Preset, ...]:
-    """All services, in the order of the file."""
-    return tuple(dict.fromkeys(_by_key().values()))
+def services(search: str | None = None) -> tuple[Preset, ...]:
+    """The services that are known by name, by that name.
+
+    :param search: only those whose name, alias, domain, description or host holds it, case and punctuation aside; the
+        one that ``service=search`` means comes first, also for an e-mail address
+    """
+    found = sorted(set(_by_key().values()), key=lambda preset: preset.name)
+    if search is None:
+        return tuple(found)
+    meant = _by_key().get(_key(search.rpartition("@")[2]))
+    part = _key(search)
+    others = [preset for preset in found if preset is not meant and part and part in preset._text]
+    return (*([meant] if meant is not None else ()), *others)
+
+
+_OF_REQUESTS = frozenset({"client_id", "clientId", "refresh_token", "refreshToken"})
+_OF_PLACES = frozenset({"provider", "token_url", "accessUrl", "service_account", "serviceClient"})
+
+
+def _with_provider(auth: Mapping[Any, Any], provider: str) -> Mapping[Any, Any]:
+    """``auth`` with the token server of the service, where tokens are asked for and nothing says where."""
+    if _OF_REQUESTS & auth.keys() and not _OF_PLACES & auth.keys():
+        return {**auth, "provider": provider}
+    return auth
 
 
 def _lower(limit: Any, default: Any) -> Any:
@@ -96,16 +142,24 @@ def _key(name: str) -> str:
 @functools.cache
 def _by_key() -> dict[str, Preset]:
     text = resources.files("mailpool").joinpath("services.json").read_text("utf-8")
+    entries = json.loads(text)["services"]
     table: dict[str, Preset] = {}
-    for name, entry in json.loads(text)["services"].items():
+    for name, entry in entries.items():
+        like = entries[entry["like"]] if "like" in entry else entry
         preset = Preset(
             name,
+            entry["description"],
             entry["host"],
             entry["port"],
             entry["secure"],
+            entry.get("starttls"),
+            entry.get("oauth2"),
             tuple(entry.get("aliases", ())),
             tuple(entry.get("domains", ())),
-            MappingProxyType({limit: Limit(**fact) for limit, fact in entry.get("limits", {}).items()}),
+            entry["source"],
+            entry["date"],
+            entry.get("note"),
+            MappingProxyType({limit: Limit(**fact) for limit, fact in like.get("limits", {}).items()}),
         )
         for key in (name, *preset.aliases, *preset.domains):
             table[_key(key)] = preset

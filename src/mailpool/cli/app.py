@@ -11,6 +11,7 @@ from mailpool import __version__
 
 from .demo.command import demo
 from .send import send
+from .services import services
 from .verify import verify
 
 # A traceback that shows local variables would show passwords.
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(send)
 app.command()(verify)
+app.command()(services)
 app.command()(demo)
 
 
