@@ -34,10 +34,6 @@ LoginHook = Callable[[bool], Awaitable[str | None]]
 _BUFFER = 16_384
 
 
-# The server closes the connection; nobody asks for these here, as QUIT is answered elsewhere.
-_GOODBYE = (421, 221)
-
-
 class Owner(Protocol):
     """Who is told what happens on a connection that has been opened."""
 
@@ -261,7 +257,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         before = pipeline.awaited
         try:
-            while self._may_write() and (data := pipeline.data_to_send()):
+            while pipeline.has_output and self._may_write() and (data := pipeline.data_to_send()):
                 self._send(data)
         except Exception as error:
             # The source of a streamed content failed: the message cannot be completed, and must not be ended.
@@ -355,8 +351,10 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             for reply in replies:
-                if reply.code in _GOODBYE:
-                    closing = reply if reply.code == 421 else None
+                code = reply.code
+                if code == 421 or code == 221:
+                    # Nobody asks for these here: QUIT is answered elsewhere.
+                    closing = reply if code == 421 else None
                     self._over(self._said_goodbye(reply), closing, goes_on=reply is not replies[-1])
                     return
                 pipeline.receive(reply)
@@ -368,13 +366,15 @@ class Connection(asyncio.BufferedProtocol):
             self._over(self._violated(str(error), pipeline.awaited or Phase.QUEUE))
             return
         if replies:
+            self._owner.progress(self)
+            if pipeline.has_output:
+                self.flush()
+            # What is awaited now was asked for just now, or comes next.
             awaited = pipeline.awaited
             if awaited is None:
                 self._deadline.unset()
-            else:
+            elif not self._leaving and self._error is None:
                 self._deadline.set(self._timeouts[awaited])
-            self._owner.progress(self)
-            self.flush()
 
     def eof_received(self) -> bool:
         # Waiting for what is still to be written would be waiting for one who does not read any more.

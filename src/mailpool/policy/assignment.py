@@ -217,6 +217,27 @@ def usual_decision(state: State, now: float) -> Assign | Wait | None:
     return None
 
 
+def takes_next(state: State, slot: Slot, now: float) -> bool:
+    """Whether ``slot``, on which a message has just ended, takes the head of its line now.
+
+    The case of nearly every message under load, where `decide` would answer with ``Assign`` once the slot were noted as
+    idle or hungry; without the notes it takes a third of the time. False: note it, and ask `decide`.
+    """
+    lane = slot.lane
+    return (
+        state.total >= state.max_connections
+        and len(state.lanes) == 1
+        and state.limiter is None
+        and not (lane.idle or lane.hungry or lane.alone or lane.sleeping or lane.opening or lane.probing)
+        and len(lane.line) > 0
+        and slot.open
+        and not (slot.alone or slot.leaving)
+        and slot.remaining > 0
+        and lane.reserved is None
+        and slot.retire_at > now
+    )
+
+
 def full_decision(state: State, now: float) -> Action:
     """The one thing to do next, with everything looked at."""
     wake = math.inf

@@ -20,9 +20,8 @@ class Pending(asyncio.Future[SendResult]):
     # Without a place of its own each future would carry a dictionary for it: a tenth of what a waiting message holds.
     __slots__ = ("on_cancel",)
 
-    def __init__(self, *, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop=loop)
-        self.on_cancel: Callable[[], None] | None = None
+    # Whoever makes one sets it: an ``__init__`` of our own would double what a future costs.
+    on_cancel: Callable[[], None] | None
 
     def cancel(self, msg: Any | None = None) -> bool:
         if not super().cancel(msg):

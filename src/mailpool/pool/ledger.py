@@ -33,15 +33,17 @@ class Ledger:
         self.open.pop(delivery, None)
         if delivery.deadline is not None:
             delivery.deadline.cancel()
-        if delivery.first_begun_at is not None:
-            self.took.add(self._loop.time() - delivery.first_begun_at)
         future = delivery.future
         future.on_cancel = None
-        if isinstance(outcome, SendResult):
+        if type(outcome) is SendResult:
+            self.took.add(outcome.took)
             self._counts.sent += 1
             if not future.done():
                 future.set_result(outcome)
         else:
+            assert isinstance(outcome, BaseException)
+            if delivery.first_begun_at is not None:
+                self.took.add(self._loop.time() - delivery.first_begun_at)
             self._counts.failed += 1
             if not future.done():
                 future.set_exception(outcome)

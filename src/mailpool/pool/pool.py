@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ..errors import (
     ConnectionFailed,
@@ -36,7 +37,7 @@ from .lanes import PoolLane, lane_of
 from .ledger import Ledger
 from .queue import Queue
 from .roster import Notify, Roster
-from .settlement import Next, absorb, failure, next_step, result, told
+from .settlement import Next, absorb, failure, next_step, result, told, whole_result
 from .snapshot import snapshot
 from .statistics import Counts, Histogram, PoolStats
 
@@ -144,7 +145,7 @@ class Pool:
             return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
         self._ledger.open[delivery] = None
-        delivery.future.on_cancel = lambda: self._cancelled(delivery)
+        delivery.future.on_cancel = partial(self._cancelled, delivery)
         if deadline is None:
             deadline = self._options.deadline
         if deadline is not None:
@@ -184,6 +185,7 @@ class Pool:
                 step = decide(self._state, now)
                 if type(step) is Assign:  # nearly always, and three times as fast as a pattern
                     if self._assign(step.slot, step.alone, now):
+                        self._roster.update(step.slot)
                         touched.append(step.slot.connection)
                     continue
                 match step:
@@ -213,6 +215,18 @@ class Pool:
                 connection.flush()
         self._queue.tell_room()
 
+    def hand_over(self, slot: Slot, now: float) -> bool:
+        """What ``run`` would do for a slot of which `takes_next` is true: most messages begin here.
+
+        The state had come to rest before, and with one message of the line begun it rests again, unless others wait for
+        a place in the line. Whoever calls writes what the connection has to write.
+        """
+        if self._running or self._queue.held_back:
+            return False
+        self._assign(slot, False, now)
+        self._queue.tell_room()
+        return True
+
     def _wake_at(self, until: float) -> None:
         if until >= self._timer_at:
             return
@@ -234,7 +248,7 @@ class Pool:
         capabilities = connection.session.capabilities
         recipients = delivery.envelope.recipients
         batch: Sequence[int] = delivery.pending
-        if len(batch) > 1:
+        if len(batch) > 1:  # RCPTs may be bounded, by the server or by us
             limits = capabilities.limits
             most = min((cap for cap in (limits.rcpt_max, delivery.most_recipients) if cap), default=None)
             batch = next_batch(recipients, batch, most=most, most_domains=limits.rcpt_domain_max)
@@ -266,7 +280,6 @@ class Pool:
         delivery.reused = connection.served > 0
         connection.begin(transaction)
         self._roster.begun(slot, alone=alone)
-        self._roster.update(slot)
         self._state.turn_over(slot.lane)
         return True
 
@@ -276,6 +289,10 @@ class Pool:
         """A transaction is over: settle its message, or give it another place in the queue."""
         delivery: Delivery = transaction.token
         now = self._loop.time()
+        whole = whole_result(delivery, transaction, now)
+        if whole is not None:
+            self._ledger.settle(delivery, whole)
+            return
         absorb(delivery, transaction)
         uncertain = transaction.verdict is Verdict.UNCERTAIN
         self._counts.uncertain += uncertain

@@ -19,7 +19,7 @@ from ..errors import AuthenticationFailed, ConnectionFailed, SendError, TimedOut
 from ..net.connect import Connector
 from ..net.connection import Connection
 from ..options import Options
-from ..policy.assignment import AHEAD, AHEAD_SECONDS, Lane, Slot, State
+from ..policy.assignment import AHEAD, AHEAD_SECONDS, Lane, Slot, State, takes_next
 from ..policy.backoff import full_jitter
 from ..results import Phase
 from ..smtp.transaction import Transaction
@@ -47,6 +47,9 @@ class Desk(Protocol):
 
     def unreachable(self, lane: PoolLane, error: SendError) -> None:
         """Time will not mend this: whoever waits in the lane need not."""
+
+    def hand_over(self, slot: Slot, now: float) -> bool:
+        """Begin the head of the line on ``slot``. Whether that was all there was to do."""
 
     def run(self) -> None:
         """Something may be possible now."""
@@ -238,13 +241,21 @@ class Roster:
     # -- what connections report -----------------------------------------------------------------------------------
 
     def progress(self, connection: Connection) -> None:
+        assert connection.pipeline is not None
         slot = self._slots[connection]
-        if slot.lane.failures and connection.pipeline is not None and connection.pipeline.has_taken_mail:
+        if slot.lane.failures and connection.pipeline.has_taken_mail:
             slot.lane.failures = 0
             slot.lane.retry_at = 0.0
         self._take_finished(connection)
+        now = self._loop.time()
+        done = False
+        while takes_next(self._state, slot, now) and connection.pipeline.can_begin:
+            done = self._desk.hand_over(slot, now)
+            if not done:
+                break
         self.update(slot)
-        self._desk.run()
+        if not done:
+            self._desk.run()
 
     def lost(self, connection: Connection, error: SendError, abandoned: list[Transaction]) -> None:
         slot = self._slots[connection]

@@ -119,6 +119,34 @@ def next_step(delivery: Delivery, transaction: Transaction, options: Options) ->
     return Next.FAIL
 
 
+def whole_result(delivery: Delivery, transaction: Transaction, now: float) -> SendResult | None:
+    """What the caller is told when the server took the message for all recipients at once, as nearly always.
+
+    The same that ``absorb`` and ``result`` come to by way of each recipient; None when there is more to it.
+    """
+    recipients = delivery.envelope.recipients
+    reply = transaction.reply
+    if (
+        transaction.verdict is not Verdict.ACCEPTED
+        or transaction.refused
+        or len(delivery.batch) != len(recipients)
+        or reply is None
+        or delivery.first_begun_at is None
+    ):
+        return None
+    return SendResult(
+        delivery.message_id,
+        delivery.envelope.sender,
+        tuple([RecipientResult(one, Outcome.ACCEPTED, Phase.END_OF_DATA, reply) for one in recipients]),
+        reply,
+        delivery.content.size,
+        delivery.attempts,
+        delivery.maybe_duplicate,
+        delivery.first_begun_at - delivery.queued_at,
+        now - delivery.first_begun_at,
+    )
+
+
 def result(delivery: Delivery, now: float) -> SendResult | SendError:
     """What the caller is told when every recipient has an outcome."""
     recipients = delivery.recipients(Outcome.DEFERRED, Phase.QUEUE)

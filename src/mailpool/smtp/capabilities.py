@@ -42,12 +42,18 @@ class Capabilities:
     :param keywords: for each keyword its parameters as one text, empty if there are none
     """
 
-    __slots__ = ("_keywords", "auth", "limits", "size")
+    __slots__ = ("_keywords", "auth", "eight_bit_mime", "limits", "size", "size_declared", "smtputf8")
 
     auth: tuple[str, ...]
     """Names of SASL mechanisms in upper case, in the server's order (RFC 4954 §3)."""
     limits: Limits
     """RFC 9422."""
+    eight_bit_mime: bool
+    """RFC 6152."""
+    smtputf8: bool
+    """RFC 6531."""
+    size_declared: bool
+    """RFC 1870: MAIL may say how large the message is."""
     size: int | None
     """The largest message in octets; ``None`` if the server has no bound or names none (RFC 1870 §3)."""
 
@@ -56,6 +62,10 @@ class Capabilities:
         self.auth = _mechanisms(self._keywords.get("AUTH", ""))
         self.limits = _limits(self._keywords.get("LIMITS", ""))
         self.size = _size(self._keywords.get("SIZE", ""))
+        # Asked for each message.
+        self.size_declared = "SIZE" in self._keywords
+        self.eight_bit_mime = "8BITMIME" in self._keywords
+        self.smtputf8 = "SMTPUTF8" in self._keywords
 
     @classmethod
     def parse(cls, reply: Reply) -> Capabilities:
@@ -109,16 +119,6 @@ class Capabilities:
         return "BINARYMIME" in self._keywords and self.chunking
 
     @property
-    def eight_bit_mime(self) -> bool:
-        """RFC 6152."""
-        return "8BITMIME" in self._keywords
-
-    @property
-    def smtputf8(self) -> bool:
-        """RFC 6531."""
-        return "SMTPUTF8" in self._keywords
-
-    @property
     def starttls(self) -> bool:
         """RFC 3207."""
         return "STARTTLS" in self._keywords
@@ -132,11 +132,6 @@ class Capabilities:
     def enhanced_status_codes(self) -> bool:
         """RFC 2034."""
         return "ENHANCEDSTATUSCODES" in self._keywords
-
-    @property
-    def size_declared(self) -> bool:
-        """Whether MAIL may carry ``SIZE=`` (RFC 1870 §6), whatever the bound is."""
-        return "SIZE" in self._keywords
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Capabilities) and self._keywords == other._keywords

@@ -5,6 +5,7 @@ Addresses were checked when the envelope was built; they are checked once more h
 
 from __future__ import annotations
 
+import functools
 import re
 
 # Reverse-path and forward-path (RFC 5321 §4.1.2, RFC 6531 §3.3). Inside a quoted local part only control
@@ -30,16 +31,27 @@ class InvalidCommand(ValueError):
     """A value that must not reach the wire. It is a bug of the caller when it comes this far."""
 
 
-def mail(sender: str, parameters: str = "") -> bytes:
+def mail(sender: str, parameters: str = "", *, size: int | None = None) -> bytes:
     """``MAIL FROM:<sender>`` (RFC 5321 §4.1.1.2).
 
-    ``sender`` is the reverse-path, empty for the null one; ``parameters`` starts with a space or is empty.
+    :param sender: the reverse-path, empty for the null one
+    :param parameters: starts with a space, or is empty
+    :param size: octets of the message, for ``SIZE=`` (RFC 1870 §3)
     """
-    if sender and _PATH.fullmatch(sender) is None:
-        raise InvalidCommand(f"{sender!r} is no reverse-path")
+    line = _mail_from(sender)
+    if size is not None:
+        line = b"%s SIZE=%d" % (line, size)
     if parameters:
         _check_parameters(parameters)
-    return _encoded(f"MAIL FROM:<{sender}>{parameters}\r\n")
+        line += parameters.encode("ascii")
+    return line + b"\r\n"
+
+
+@functools.lru_cache(maxsize=256)  # a program sends from few addresses
+def _mail_from(sender: str) -> bytes:
+    if sender and _PATH.fullmatch(sender) is None:
+        raise InvalidCommand(f"{sender!r} is no reverse-path")
+    return _encoded(f"MAIL FROM:<{sender}>")
 
 
 def rcpt(recipient: str, parameters: str = "") -> bytes:

@@ -161,13 +161,18 @@ class Pipeline:
             self._ending.clear()
         return data
 
+    @property
+    def has_output(self) -> bool:
+        """Whether ``data_to_send`` has something to give."""
+        return bool(self._out) or self._stream is not None
+
     def receive(self, reply: Reply) -> None:
         """Take the next reply. Raises ProtocolViolation when it cannot be the answer to what was asked."""
         if self._expected == 0:
             self._unasked(reply)
         self._expected -= 1
         head = self._owed[0]
-        if isinstance(head, Transaction):
+        if type(head) is Transaction:
             _ON_REPLY[head.stage](self, head, reply)
         elif reply.is_success:
             self._owed.popleft()
@@ -295,7 +300,7 @@ class Pipeline:
     # -- replies ---------------------------------------------------------------------------------------------------
 
     def _on_mail(self, t: Transaction, reply: Reply) -> None:
-        if reply.is_success:
+        if reply.code < 300:  # no reply has a code below 200
             t.mail_accepted = self.has_taken_mail = True
         elif reply.code >= 400:
             t.reply = reply
@@ -303,10 +308,11 @@ class Pipeline:
             raise ProtocolViolation(f"MAIL was answered {reply}")
         t.answered = 1
         t.stage = Phase.RCPT
-        self._go_on(t)
+        if t.written < len(t.commands):
+            self._go_on(t)
 
     def _on_rcpt(self, t: Transaction, reply: Reply) -> None:
-        if reply.is_success:
+        if reply.code < 300:
             if not t.mail_accepted:
                 # The server has a sender after all, and nobody knows whose.
                 raise ProtocolViolation(
@@ -317,9 +323,11 @@ class Pipeline:
         elif t.mail_accepted:
             t.refused[t.answered - 1] = reply
         t.answered += 1
-        if t.answered > t.recipient_count:
-            t.stage = self._stage_of_chunk(t) if t.chunked and t.written == len(t.commands) else Phase.DATA
-        self._go_on(t)
+        unwritten = len(t.commands) - t.written
+        if t.answered == len(t.commands) - 1:
+            t.stage = self._stage_of_chunk(t) if t.chunked and not unwritten else Phase.DATA
+        if unwritten:
+            self._go_on(t)
 
     def _on_data(self, t: Transaction, reply: Reply) -> None:
         t.answered += 1
@@ -352,9 +360,10 @@ class Pipeline:
             self._go_on(self._writing)
 
     def _decide(self, t: Transaction, reply: Reply) -> None:
-        if not reply.is_success and reply.code < 400:
+        if 300 <= reply.code < 400:
             raise ProtocolViolation(f"the end of the data was answered {reply}")
-        t.end(Verdict.ACCEPTED if reply.is_success else Verdict.REFUSED, Phase.END_OF_DATA)
+        t.verdict = Verdict.ACCEPTED if reply.code < 300 else Verdict.REFUSED
+        t.phase = Phase.END_OF_DATA
         t.reply = reply
         self.finished.append(t)
 

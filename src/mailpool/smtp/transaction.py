@@ -100,11 +100,12 @@ def prepare(
     :raises UnsupportedByServer: the message needs what the server does not offer; nothing has been written
     """
     parameters = ""
+    size = None
     if capabilities.size_declared:
-        parameters = f" SIZE={content.size}"
-        if capabilities.size is not None and content.size > capabilities.size:
+        size = content.size
+        if capabilities.size is not None and size > capabilities.size:
             raise UnsupportedByServer(
-                f"the message has {content.size} octets, and the server takes {capabilities.size} at most",
+                f"the message has {size} octets, and the server takes {capabilities.size} at most",
                 phase=Phase.MAIL,
             )
     if content.eight_bit:
@@ -123,7 +124,7 @@ def prepare(
             )
         parameters += " SMTPUTF8"
     return Transaction(
-        commands.mail(sender, parameters),
+        commands.mail(sender, parameters, size=size),
         [commands.rcpt(recipient) for recipient in recipients],
         content,
         token,
