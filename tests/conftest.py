@@ -9,9 +9,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hypothesis
 import pytest
 
 from mailpool.testing import Authority, MemoryNetwork, RawServer, ScriptedServer
+
+# How long examples take says something about the machine only, which others may be using.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed-skips.txt")
 

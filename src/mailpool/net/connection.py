@@ -271,6 +271,9 @@ class Connection(asyncio.BufferedProtocol):
         if awaited is not None and (not self._deadline.is_set or before is Phase.CONTENT):
             self._deadline.set(self._timeouts[awaited])
 
+    def _is_over(self) -> bool:
+        return self._leaving or self._error is not None
+
     def _may_write(self) -> bool:
         """Writing may make the transport pause us, so this is asked each time."""
         return not self._paused and self._error is None
@@ -373,7 +376,7 @@ class Connection(asyncio.BufferedProtocol):
             awaited = pipeline.awaited
             if awaited is None:
                 self._deadline.unset()
-            elif not self._leaving and self._error is None:
+            elif not self._is_over():
                 self._deadline.set(self._timeouts[awaited])
 
     def eof_received(self) -> bool:
