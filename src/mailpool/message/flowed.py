@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# RFC 3676 §4.2: at most 78, of which one is the space that says "goes on".
-_LINE: Final = 76
+# RFC 3676 §4.2: at most 78 with the space that says "goes on", and one may be stuffed in front.
+_LINE: Final = 77
 _SIGNATURE: Final = "-- "
 _line_ends = re.compile(r"\r\n|\r|\n").split
 _words = re.compile(r"[^ ]+ *| +").findall
@@ -46,7 +46,7 @@ def _broken(line: str, room: int) -> list[str]:
     piece: list[str] = []
     length = 0
     for word in _words(line):
-        if piece and length + len(word.rstrip(" ")) > room and piece != [_SIGNATURE]:
+        if piece and length + len(word) > room and piece != [_SIGNATURE]:
             pieces.append("".join(piece))
             piece, length = [], 0
         piece.append(word)
