@@ -39,6 +39,12 @@ from .presets import Preset, services
 from .results import Outcome, Phase, RecipientResult, Reply, SendResult
 from .smtp.sasl import LoginContext, Mechanism
 from .transporter import SendOutcome, Transporter, create_transport
+from .transports.carrier import Carrier, all_accepted
+from .transports.file import FileCarrier
+from .transports.json_lines import JSONCarrier
+from .transports.memory import KeptMessage, MemoryCarrier
+from .transports.sendmail import SendmailCarrier
+from .transports.stream import StreamCarrier
 from .transports.verification import Verification
 
 __version__ = "0.1.0"
@@ -49,6 +55,7 @@ __all__ = [
     "AddressList",
     "Attachment",
     "AuthenticationFailed",
+    "Carrier",
     "ConfigurationError",
     "ConnectionFailed",
     "Credentials",
@@ -57,12 +64,16 @@ __all__ = [
     "DeliveryUncertain",
     "DkimKey",
     "Envelope",
+    "FileCarrier",
     "Histogram",
+    "JSONCarrier",
+    "KeptMessage",
     "LoginContext",
     "LookupFailed",
     "Mailbox",
     "MailpoolError",
     "Mechanism",
+    "MemoryCarrier",
     "Message",
     "MessageError",
     "OAuth2",
@@ -83,6 +94,8 @@ __all__ = [
     "SendError",
     "SendOutcome",
     "SendResult",
+    "SendmailCarrier",
+    "StreamCarrier",
     "TLSFailed",
     "TLSOptions",
     "Throttled",
@@ -92,6 +105,7 @@ __all__ = [
     "UnsupportedByServer",
     "UsageError",
     "Verification",
+    "all_accepted",
     "create_transport",
     "dkim_record",
     "parse_addresses",

@@ -29,6 +29,7 @@ class Phase(enum.StrEnum):
     RSET = "RSET"
     NOOP = "NOOP"
     QUIT = "QUIT"
+    HANDOVER = "hand-over"
 
 
 class Outcome(enum.StrEnum):

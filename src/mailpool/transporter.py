@@ -18,7 +18,7 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
-from .errors import PoolClosed, UsageError
+from .errors import ConfigurationError, PoolClosed, UsageError
 from .events import Events, Handler
 from .message import Sealed
 from .net.connect import Connector, connect
@@ -26,10 +26,13 @@ from .options import Credentials, Options, parse_options
 from .pool.statistics import PoolStats
 from .preparation import AnyMessage, Preparation
 from .results import Phase, SendResult
+from .transports.carriage import Carriage
+from .transports.carrier import Carrier, name_of
+from .transports.naming import carrier_of, common_options, names_carrier
 from .transports.pooled import pooled_smtp
 from .transports.port import Transport
 from .transports.smtp import plain_smtp
-from .transports.verification import Verification, verify
+from .transports.verification import Verification, verify, verify_carrier
 
 log = logging.getLogger("mailpool")
 
@@ -51,14 +54,23 @@ class SendOutcome(Generic[M]):
 
 
 def create_transport(
-    options: str | Mapping[str, Any] | Options | None = None, /, **keywords: Any
+    options: str | Mapping[str, Any] | Options | Carrier | None = None, /, **keywords: Any
 ) -> Transporter:
-    """A transporter for one relay. Nothing is connected and no event loop is needed yet.
+    """A transporter for one relay, or for another way out. Nothing is connected and no event loop is needed yet.
 
-    :param options: a URL (``"smtps://user:pass@host:465/?pool=true"``), a mapping, or ready `Options`
-    :param keywords: the same by name, in addition; see `mailpool.options.Options` for each with its unit and default
+    :param options: a URL (``"smtps://user:pass@host:465/?pool=true"``), a mapping, or ready `Options`; or a `Carrier`,
+        or the URL of one (``"file:///var/spool/out?format=maildir"``, ``"sendmail:"``)
+    :param keywords: the same by name, in addition; see `mailpool.options.Options` for each with its unit and default.
+        With a carrier only those have a meaning that have nothing to do with SMTP
     :raises ConfigurationError: an option is unknown, malformed or contradicts another; it names the option
     """
+    if isinstance(options, str) and names_carrier(options):
+        options, in_url = carrier_of(options)
+        keywords = {**in_url, **keywords}
+    if isinstance(options, Carrier):
+        if isinstance(options, type):
+            raise ConfigurationError(f"{options.__name__} is a class: give a carrier that is made of it")
+        return Transporter(common_options(keywords), carrier=options)
     if isinstance(options, Options):
         return Transporter(dataclasses.replace(options, **keywords))
     return Transporter(parse_options(options, **keywords))
@@ -71,8 +83,11 @@ class Transporter:
     block is left by an exception (P-30).
     """
 
-    def __init__(self, options: Options, *, connector: Connector = connect) -> None:
+    def __init__(
+        self, options: Options, *, connector: Connector = connect, carrier: Carrier | None = None
+    ) -> None:
         self.options = options
+        self.carrier = carrier
         self._connector = connector
         self._events = Events()
         self._transport: Transport | None = None
@@ -201,8 +216,12 @@ class Transporter:
     async def verify(self) -> Verification:
         """Connect, log in, and tell what the server offers, over a connection of its own that the pool does not count.
 
+        With a carrier: ask that, if it can tell.
+
         :raises SendError: with the phase that failed
         """
+        if self.carrier is not None:
+            return await verify_carrier(self.carrier)
         return await verify(self.options, self._connector)
 
     # -- room, events, statistics ----------------------------------------------------------------------------------
@@ -310,8 +329,11 @@ class Transporter:
         if self._closed:
             raise PoolClosed("the transporter is closed and takes no more messages", phase=Phase.QUEUE)
         self._loop = loop
-        make = pooled_smtp if self.options.pool else plain_smtp
-        self._transport = make(self.options, self._events.emit, self._connector)
+        if self.carrier is not None:
+            self._transport = Carriage(self.carrier, self.options, self._events.emit)
+        else:
+            make = pooled_smtp if self.options.pool else plain_smtp
+            self._transport = make(self.options, self._events.emit, self._connector)
         return self._transport
 
     def _start_if_possible(self) -> None:
@@ -338,7 +360,8 @@ class Transporter:
             )
 
     def __repr__(self) -> str:
-        return f"<Transporter {self.options.redacted_url()}, {self._transport or 'not started'}>"
+        where = self.options.redacted_url() if self.carrier is None else name_of(self.carrier)
+        return f"<Transporter {where}, {self._transport or 'not started'}>"
 
 
 def _identity(auth: Credentials | Mapping[str, Any] | tuple[str, str] | None) -> Credentials | None:

@@ -16,11 +16,15 @@ from ..net.tls import context_for
 from ..options import Options
 from ..smtp.capabilities import Capabilities
 from ..smtp.transaction import Transaction
+from .carrier import Carrier, name_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What ``verify`` found. ``timings`` are seconds by step, in their order; they add up to ``total``."""
+    """What ``verify`` found. ``timings`` are seconds by step, in their order; they add up to ``total``.
+
+    Of a carrier there is no more than its name as ``host``, what it says as ``greeting``, and the time of ``verify``.
+    """
 
     host: str
     port: int
@@ -86,4 +90,27 @@ async def verify(options: Options, connector: Connector = connect) -> Verificati
         cipher=cipher[0] if cipher is not None else None,
         certificate=connection.transport_info("peercert") or None,
         timings=dict(connection.timings),
+    )
+
+
+async def verify_carrier(carrier: Carrier) -> Verification:
+    """Ask a carrier whether mail could go out; one without ``verify`` says nothing.
+
+    :raises SendError: it could not
+    """
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    ask = getattr(carrier, "verify", None)
+    said = await ask() if ask is not None else None
+    return Verification(
+        host=name_of(carrier),
+        port=0,
+        address="",
+        greeting=str(said or ""),
+        capabilities=Capabilities({}),
+        mechanism=None,
+        tls_version=None,
+        cipher=None,
+        certificate=None,
+        timings={"verify": loop.time() - begun},
     )

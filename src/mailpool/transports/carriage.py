@@ -1,0 +1,481 @@
+"""The carriage: makes a whole transport of a `Carrier`.
+
+What is waiting, who is next, how fast, until when and how it ends is the same as in the pool, and so are most of the parts;
+where the pool has connections, the carriage has calls of ``deliver`` that are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+from ..address import Envelope
+from ..errors import (
+    DeadlineExceeded,
+    DeliveryUncertain,
+    PoolClosed,
+    QuotaExceeded,
+    Throttled,
+    UsageError,
+)
+from ..message import Sealed
+from ..options import Credentials, Options
+from ..policy.assignment import Lane
+from ..policy.backoff import half_jitter
+from ..pool.delivery import Delivery, Pending
+from ..pool.ledger import Ledger
+from ..pool.queue import Queue
+from ..pool.statistics import Counts, Histogram, PoolStats
+from ..results import Phase, SendResult
+from .carrier import Carrier, name_of
+from .handover import Handover, absorb, final, note_final, outcome_of
+from .pacing import PAUSE_BASE, PAUSE_CAP, Pacing
+
+log = logging.getLogger("mailpool")
+
+# How long messages fail untried when a quota is used up and nobody says until when, in seconds.
+_QUOTA_WAIT = 60.0
+# A carrier that was told to stop has so long each time, and its ``close`` as well, in seconds.
+_GRACE = 1.0
+
+
+class Carriage:
+    """A transport whose messages are handed to a carrier, at most ``max_connections`` at the same time.
+
+    :param carrier: see `Carrier`
+    :param options: of these only the ones count that have nothing to do with SMTP
+    :param notify: called as ``notify(event, *details)`` for everything that happens (P-33)
+    :param dice: where jitter comes from: a function that gives numbers in [0, 1)
+    """
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        options: Options,
+        notify: Callable[..., None] = lambda *_: None,
+        *,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self._carrier = carrier
+        self._options = options
+        self._notify = notify
+        self._dice = dice
+        self._loop = asyncio.get_running_loop()
+        self._counts = Counts()
+        self._lane = Lane(None)
+        self._queue = Queue(options, lambda: notify("idle"))
+        self._ledger = Ledger(self._counts, lambda *details: notify("detached", *details))
+        self._pacing = Pacing(options.rate, carrier, dice, self._schedule)
+        self._waited = Histogram()
+        self._under_way: dict[Delivery, Handover] = {}
+        self._throttled_at: dict[Delivery, float] = {}  # when a message that is repeated was throttled first
+        self._errors: dict[Delivery, BaseException] = {}  # of those of whose recipients some wait still
+        self._quota_until = -math.inf
+        self._quota_error: QuotaExceeded | None = None
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._last: list[Delivery] = []  # those that had no outcome when closing began
+        self._closing: asyncio.Task[None] | None = None
+        self._schedule()
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        sealed: Sealed,
+        *,
+        priority: int = 0,
+        deadline: float | None = None,
+        auth: Credentials | None = None,
+        may_wait: bool = True,
+    ) -> Pending:
+        """Give a message its place in the queue; the future has its outcome. See `mailpool.pool.pool.Pool.submit`.
+
+        :raises UsageError: an argument has no meaning here
+        :raises PoolClosed: ``close`` or ``drain`` has begun
+        :raises QueueFull: ``max_queue`` messages wait and this one may not
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError("this transport belongs to another event loop")
+        if auth is not None:
+            raise UsageError(f"auth: {name_of(self._carrier)} knows no logins for single messages")
+        _check(priority, deadline)
+        if self._draining or self._closing is not None:
+            raise PoolClosed(
+                "the transporter is closed and takes no more messages",
+                phase=Phase.QUEUE,
+                message_id=sealed.message_id,
+            )
+        now = self._loop.time()
+        delivery = Delivery(
+            sealed, lane=self._lane, future=Pending(loop=self._loop), now=now, priority=priority
+        )
+        if self._quota_error is not None and self._quota_until > now:
+            self._ledger.settle(delivery, self._out_of_quota(self._quota_error, delivery))
+            return delivery.future
+        self._queue.append(delivery, may_wait=may_wait)
+        self._ledger.open[delivery] = None
+        delivery.future.on_cancel = lambda: self._given_up(delivery)
+        if deadline is None:
+            deadline = self._options.deadline
+        if deadline is not None:
+            delivery.deadline = self._loop.call_later(deadline, self._deadline_passed, delivery, deadline)
+        self._schedule()
+        return delivery.future
+
+    def is_idle(self) -> bool:
+        """Whether there is room for more messages (P-20)."""
+        return self._queue.is_idle
+
+    async def room(self) -> bool:
+        """Wait until ``is_idle``; false when closing begins instead."""
+        return await self._queue.room()
+
+    # -- handing over ----------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        """Hand over whatever may go now, and see to it that the rest is looked at again in time."""
+        self._scheduled = False
+        if self._closing is not None:
+            return
+        lane = self._lane
+        now = self._loop.time()
+        wake = math.inf
+        while True:
+            while lane.sleeping and lane.sleeping[0][0] <= now:
+                self._queue.wake_first(lane)
+            self._queue.admit()
+            delivery = lane.alone[0] if lane.alone else lane.line.peek()
+            if delivery is None or len(self._under_way) >= self._options.max_connections:
+                break
+            delivery.most_recipients = self._most_recipients()
+            self._pacing.refresh(now)
+            at = self._pacing.ready_at(now, delivery.weight)
+            if at > now:
+                wake = at
+                break
+            self._begin(self._queue.take(lane, alone=bool(lane.alone)), now)
+        if lane.sleeping:
+            wake = min(wake, lane.sleeping[0][0])
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(wake, self._schedule) if wake < math.inf else None
+        self._queue.tell_room()
+
+    def _most_recipients(self) -> int | None:
+        own = getattr(self._carrier, "max_recipients", None)
+        bounds = (own, self._options.max_recipients, self._pacing.most_recipients)
+        return min((bound for bound in bounds if bound), default=None)
+
+    def _begin(self, delivery: Delivery, now: float) -> None:
+        batch = delivery.pending[: delivery.weight]
+        sealed = delivery.sealed
+        if len(batch) < len(delivery.envelope.recipients):
+            some = [delivery.envelope.recipients[index] for index in batch]
+            sealed = dataclasses.replace(sealed, envelope=Envelope(delivery.envelope.sender, some))
+        self._pacing.take(now, len(batch))
+        delivery.batch = batch
+        delivery.attempts += not delivery.continues
+        delivery.continues = False
+        if delivery.first_begun_at is None:
+            delivery.first_begun_at = now
+            self._waited.add(now - delivery.queued_at)
+        task = self._loop.create_task(self._hand_over(sealed))
+        self._under_way[delivery] = Handover(task, now)
+        task.add_done_callback(lambda done: self._ended(delivery, done))
+
+    async def _hand_over(self, sealed: Sealed) -> Any:
+        # In a coroutine of ours, so that whatever is wrong with theirs is an outcome like any other.
+        return await self._carrier.deliver(sealed)
+
+    # -- outcomes --------------------------------------------------------------------------------------------------
+
+    def _ended(self, delivery: Delivery, task: asyncio.Task[Any]) -> None:
+        """A call of ``deliver`` is over: settle its message, or give it another place in the queue."""
+        handover = self._under_way.get(delivery)
+        outcome = outcome_of(task, name_of(self._carrier))
+        if handover is None or handover.task is not task:
+            return  # it had been told to stop and did not: its message has its outcome
+        del self._under_way[delivery]
+        self._counts.uncertain += isinstance(outcome, DeliveryUncertain)
+        now = self._loop.time()
+        if isinstance(outcome, Throttled | QuotaExceeded):
+            self._notify("throttled", outcome)
+        if isinstance(outcome, Throttled):
+            self._pacing.throttled(handover.begun_at, now, outcome.retry_after)
+            note_final(delivery, outcome)
+            if delivery.pending and self._again(delivery, outcome, now):
+                self._schedule()
+                return
+        elif isinstance(outcome, SendResult):
+            self._pacing.went_well(handover.begun_at)
+            self._counts.bytes_sent += delivery.content.size
+        if task.cancelled() and delivery.given_up:
+            self._settle(delivery, asyncio.CancelledError())
+        else:
+            self._absorb(delivery, outcome, now)
+        if isinstance(outcome, QuotaExceeded) and self._closing is None:
+            self._quota_exceeded(outcome, now)
+        self._schedule()
+
+    def _again(self, delivery: Delivery, error: Throttled, now: float) -> bool:
+        """Whether a message that was too fast has another try."""
+        if delivery.given_up:
+            return False
+        if self._closing is not None:
+            self._settle(delivery, self._closed(delivery))
+            return True
+        first = self._throttled_at.setdefault(delivery, now)
+        wait = half_jitter(delivery.requeues + 1, self._dice(), base=PAUSE_BASE, cap=PAUSE_CAP)
+        if error.retry_after is not None:
+            wait = max(wait, error.retry_after) if delivery.requeues else error.retry_after
+        if now + wait - first > self._options.max_throttle_wait:
+            return False
+        delivery.requeues += 1
+        self._counts.requeued += 1
+        self._notify("requeued", delivery.message_id, delivery.requeues)
+        self._queue.put_to_sleep(delivery, now + wait)
+        return True
+
+    def _absorb(self, delivery: Delivery, outcome: SendResult | BaseException, now: float) -> None:
+        """Note what became of these recipients; the rest comes next, unless nobody waits for it any more."""
+        error = absorb(delivery, outcome, self._errors.get(delivery))
+        if not delivery.pending:
+            self._settle(delivery, final(delivery, error, now))
+        elif delivery.given_up:
+            self._settle(delivery, asyncio.CancelledError())
+        elif self._closing is not None:
+            self._settle(delivery, self._closed(delivery))
+        elif isinstance(outcome, QuotaExceeded):
+            self._settle(delivery, self._out_of_quota(outcome, delivery))
+        else:
+            if error is not None:
+                self._errors[delivery] = error
+            delivery.continues = True  # the same attempt goes on
+            self._queue.put_first(delivery, alone=True)
+
+    def _settle(self, delivery: Delivery, outcome: SendResult | BaseException) -> None:
+        self._throttled_at.pop(delivery, None)
+        self._errors.pop(delivery, None)
+        if delivery.given_up and not isinstance(outcome, asyncio.CancelledError):
+            delivery.detached = True
+        self._ledger.settle(delivery, outcome)
+
+    def _quota_exceeded(self, error: QuotaExceeded, now: float) -> None:
+        """No other message would be taken either: they fail untried until the quota is over (P-19a)."""
+        self._quota_until = now + (_QUOTA_WAIT if error.retry_after is None else error.retry_after)
+        self._quota_error = error
+        for delivery in self._queue.of(self._lane):
+            self._queue.leave(delivery)
+            self._settle(delivery, self._out_of_quota(error, delivery))
+
+    def _out_of_quota(self, error: QuotaExceeded, delivery: Delivery) -> SendResult | BaseException:
+        if delivery.outcomes:
+            # Some have it: a result, with the others refused (P-15).
+            delivery.batch = delivery.pending
+            decisive = absorb(delivery, error, self._errors.get(delivery))
+            return final(delivery, decisive, self._loop.time())
+        copy = error.for_message(
+            delivery.message_id,
+            delivery.attempts,
+            delivery.recipients(error.outcome, error.phase),
+            may_have_been_delivered=delivery.may_have_been_delivered,
+        )
+        if error.retry_after is not None:
+            copy.retry_after = max(0.0, self._quota_until - self._loop.time()) or error.retry_after
+        return copy
+
+    def _closed(self, delivery: Delivery) -> PoolClosed:
+        return PoolClosed(
+            "the transporter was closed before the message was sent",
+            phase=Phase.QUEUE,
+            temporary=True,
+            message_id=delivery.message_id,
+            attempts=delivery.attempts,
+            recipients=delivery.recipients(PoolClosed.outcome, Phase.QUEUE),
+            may_have_been_delivered=delivery.may_have_been_delivered,
+        )
+
+    # -- callers that give up --------------------------------------------------------------------------------------
+
+    def _given_up(self, delivery: Delivery) -> None:
+        """Nobody waits for this one any more (P-27): the carrier knows whether it can still be stopped."""
+        if delivery.settled:
+            return
+        delivery.given_up = True
+        handover = self._under_way.get(delivery)
+        if handover is not None:
+            handover.task.cancel()
+            return
+        self._queue.leave(delivery)
+        self._settle(delivery, asyncio.CancelledError())
+        self._schedule()
+
+    def _deadline_passed(self, delivery: Delivery, seconds: float) -> None:
+        if delivery.future.done():
+            return
+        under_way = delivery in self._under_way
+        phase = Phase.HANDOVER if under_way else Phase.QUEUE
+        delivery.future.set_exception(
+            DeadlineExceeded(
+                f"the message had no outcome within its deadline of {seconds:g} s"
+                + ("; it may still be delivered" if under_way else ""),
+                phase=phase,
+                temporary=True,
+                may_have_been_delivered=delivery.may_have_been_delivered or under_way,
+                message_id=delivery.message_id,
+                attempts=delivery.attempts,
+                recipients=delivery.recipients(DeadlineExceeded.outcome, phase),
+            )
+        )
+        self._given_up(delivery)
+
+    # -- closing ---------------------------------------------------------------------------------------------------
+
+    async def drain(self, timeout: float | None = None, *, close_timeout: float = 10.0) -> list[Sealed]:
+        """Take nothing new, send what is queued, then close (P-30). Returns what could not be sent in time.
+
+        :param timeout: seconds for what is queued
+        :param close_timeout: seconds more for what is under way then
+        """
+        self._draining = True
+        self._queue.shut()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._ledger.all_settled()
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            await self.close(0)
+            raise
+        return await self.close(close_timeout)
+
+    async def close(self, timeout: float = 10.0) -> list[Sealed]:
+        """End what waits, let what is under way finish, close the carrier (P-29). Returns what was not sent.
+
+        :param timeout: seconds for what is under way; then it is stopped
+        """
+        if self._closing is None:
+            self._queue.shut()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._last = list(self._ledger.open)
+            self._closing = self._loop.create_task(self._shut_down(timeout))
+            for delivery in self._last:
+                if delivery not in self._under_way:
+                    self._settle(delivery, self._closed(delivery))
+            self._queue.clear()
+        try:
+            await asyncio.shield(self._closing)
+        except asyncio.CancelledError:
+            for handover in self._under_way.values():
+                handover.task.cancel()
+            raise
+        last, self._last = self._last, []
+        return [delivery.unsent for delivery in last if _was_not_sent(delivery)]
+
+    async def _shut_down(self, timeout: float) -> None:
+        tasks: list[asyncio.Task[Any]] = [handover.task for handover in self._under_way.values()]
+        try:
+            await _stopped(tasks, timeout)
+        finally:
+            # Whoever did not stop is left behind; the messages are not.
+            for delivery in tuple(self._under_way):
+                del self._under_way[delivery]
+                self._counts.uncertain += 1
+                self._settle(delivery, self._abandoned(delivery))
+        asking = self._pacing.asking
+        if asking is not None:
+            await _stopped([asking], 0)
+        close = getattr(self._carrier, "close", None)
+        if close is not None:
+            closing = self._loop.create_task(_called(close))
+            if not await _stopped([closing], _GRACE):
+                log.warning("%s did not close within %g s", name_of(self._carrier), _GRACE)
+            elif not closing.cancelled() and (error := closing.exception()) is not None:
+                log.warning("%s did not close well: %s", name_of(self._carrier), type(error).__name__)
+
+    def _abandoned(self, delivery: Delivery) -> DeliveryUncertain:
+        return DeliveryUncertain(
+            "the transporter was closed and the message was still being handed over; it may or may not have been delivered",
+            phase=Phase.HANDOVER,
+            temporary=True,
+            may_have_been_delivered=True,
+            message_id=delivery.message_id,
+            attempts=delivery.attempts,
+            recipients=delivery.recipients(DeliveryUncertain.outcome, Phase.HANDOVER),
+        )
+
+    # -- seeing ----------------------------------------------------------------------------------------------------
+
+    def stats(self) -> PoolStats:
+        """A snapshot (P-32). What is under way counts as busy connections."""
+        under_way = len(self._under_way)
+        return PoolStats(
+            connections=under_way,
+            opening=0,
+            busy=under_way,
+            idle=0,
+            closing=0,
+            queued=len(self._queue),
+            held_back=self._queue.held_back,
+            in_flight=under_way,
+            max_connections=self._options.max_connections,
+            rates=self._pacing.rates,
+            disabled=frozenset(),
+            relay_is_down=False,
+            waited=self._waited.copy(),
+            took=self._ledger.took.copy(),
+            **dataclasses.asdict(self._counts),
+        )
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing else "draining" if self._draining else "open"
+        return f"<Carriage {state}, {len(self._under_way)} under way, {len(self._queue)} waiting>"
+
+
+def _check(priority: object, deadline: object) -> None:
+    if not isinstance(priority, int):
+        raise UsageError(f"priority is a whole number, not {priority!r}")
+    if deadline is not None and not (isinstance(deadline, int | float) and 0 < deadline < math.inf):
+        raise UsageError(f"deadline is a number of seconds above 0, not {deadline!r}")
+
+
+async def _called(function: Callable[[], Any]) -> None:
+    await function()
+
+
+async def _stopped(tasks: list[asyncio.Task[Any]], timeout: float) -> bool:
+    """Wait for tasks, tell those to stop that take longer, and say whether all have ended."""
+    if not tasks:
+        return True
+    try:
+        _, pending = await asyncio.wait(tasks, timeout=timeout)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        raise
+    # Told twice: the first time one may still finish what cannot be taken back.
+    for _ in range(2):
+        for task in pending:
+            task.cancel()
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=_GRACE)
+    await asyncio.sleep(0)  # for the callbacks of those that have just ended
+    return not pending
+
+
+def _was_not_sent(delivery: Delivery) -> bool:
+    future = delivery.future
+    return future.done() and not future.cancelled() and isinstance(future.exception(), PoolClosed)

@@ -1,0 +1,79 @@
+"""Messages kept in memory, for tests."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import Literal
+
+from ..address import Envelope
+from ..message import Sealed
+from ..results import SendResult
+from .carrier import all_accepted
+from .octets import whole
+
+
+@dataclass(frozen=True, slots=True)
+class KeptMessage:
+    """A message as it would have gone out.
+
+    ``raw``       the octets, with CRLF
+    ``envelope``  who it is from and to, Bcc included, which is in no header
+    """
+
+    envelope: Envelope
+    raw: bytes
+    message_id: str
+
+    @property
+    def email(self) -> EmailMessage:
+        """The octets, parsed by the standard library."""
+        return email.message_from_bytes(self.raw, policy=email.policy.default)
+
+    @property
+    def sender(self) -> str:
+        return self.envelope.sender
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        return self.envelope.recipients
+
+    @property
+    def subject(self) -> str:
+        return str(self.email["Subject"] or "")
+
+    @property
+    def text(self) -> str:
+        """The plain text, with LF; ``""`` if there is none."""
+        return self._body("plain")
+
+    @property
+    def html(self) -> str:
+        """The HTML, with LF; ``""`` if there is none."""
+        return self._body("html")
+
+    def _body(self, kind: Literal["plain", "html"]) -> str:
+        part = self.email.get_body((kind,))
+        return "" if part is None else str(part.get_content()).replace("\r\n", "\n")
+
+
+class MemoryCarrier:
+    """Keeps every message in ``messages``, in the order in which they were sent."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.messages: list[KeptMessage] = []
+
+    def clear(self) -> None:
+        """Forget them."""
+        self.messages.clear()
+
+    async def deliver(self, sealed: Sealed, /) -> SendResult:
+        self.messages.append(KeptMessage(sealed.envelope, whole(sealed.content), sealed.message_id))
+        return all_accepted(sealed, "250 2.0.0 kept in memory")
+
+    def __repr__(self) -> str:
+        return f"<MemoryCarrier with {len(self.messages)} messages>"

@@ -1,0 +1,63 @@
+"""Messages written one after another to something that takes octets."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any, Protocol
+
+from ..errors import ConfigurationError
+from ..message import Sealed
+from ..results import SendResult
+from .carrier import all_accepted
+from .finishing import finished
+from .octets import Newline, blocks_of, checked_newline
+
+
+class Writer(Protocol):
+    """A binary file, an ``asyncio.StreamWriter``, or anything with such a ``write``; it may return an awaitable.
+
+    Where there is ``drain`` it is awaited after each block.
+    """
+
+    def write(self, data: bytes, /) -> Any: ...
+
+
+class StreamCarrier:
+    """Writes the octets of each message, and nothing between two of them: a message ends with a line end.
+
+    Who it is to is not written: give ``envelopes`` to learn it. One message at a time is written, each to its end.
+
+    :param writer: see `Writer`; it stays open
+    :param newline: ``"crlf"`` or ``"lf"``
+    :param envelopes: called with each `Sealed` before it is written, from the event loop; may return an awaitable
+    """
+
+    name = "stream"
+
+    def __init__(self, writer: Writer, *, newline: Newline = "crlf", envelopes: Any = None) -> None:
+        if not callable(getattr(writer, "write", None)):
+            raise ConfigurationError("writer: has no write method", option="writer")
+        self._writer = writer
+        self._newline = checked_newline(newline)
+        self._envelopes = envelopes
+        self._turn = asyncio.Lock()
+
+    async def deliver(self, sealed: Sealed, /) -> SendResult:
+        await finished(self._write(sealed))  # half a message would spoil the next one
+        return all_accepted(sealed, "250 2.0.0 written to the stream")
+
+    async def _write(self, sealed: Sealed) -> None:
+        async with self._turn:
+            if self._envelopes is not None:
+                await _awaited(self._envelopes(sealed))
+            drain = getattr(self._writer, "drain", None)
+            for block in blocks_of(sealed.content, self._newline):
+                await _awaited(self._writer.write(block))
+                if drain is not None:
+                    await _awaited(drain())
+
+
+async def _awaited(value: Any) -> None:
+    if inspect.isawaitable(value):
+        await value
