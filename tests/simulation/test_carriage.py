@@ -149,9 +149,7 @@ def test_room_is_fewer_waiting_than_connections() -> None:
         transporter.on("idle", lambda: told.append(now()))
         await asyncio.sleep(0)
         assert transporter.is_idle()
-        sends = []
-        for n in range(4):
-            sends.append(transporter.send_mail(mail(n)))
+        sends = [transporter.send_mail(mail(n)) for n in range(4)]
         assert not transporter.is_idle()  # four wait, none has begun
         await asyncio.sleep(0.1)
         assert transporter.stats().queued == 2
