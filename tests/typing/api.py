@@ -266,3 +266,24 @@ def everything_public_is_typed() -> None:
     assert_type(mailpool.__version__, str)
     anything: Any = names
     del anything
+
+
+class Pigeon:
+    """A carrier is told by what it can do."""
+
+    async def deliver(self, sealed: Sealed, /) -> SendResult:
+        return mailpool.all_accepted(sealed)
+
+
+class Rock:
+    async def deliver(self, sealed: Sealed, /) -> str:
+        return ""
+
+
+def other_ways_out() -> None:
+    carrier: mailpool.Carrier = Pigeon()
+    assert_type(mailpool.create_transport(carrier, rate="1/s").carrier, mailpool.Carrier | None)
+    mailpool.create_transport(Pigeon())
+    mailpool.create_transport(mailpool.MemoryCarrier())
+    mailpool.create_transport(Rock())  # type: ignore[arg-type]
+    mailpool.FileCarrier("x", format="mbox")  # type: ignore[arg-type]

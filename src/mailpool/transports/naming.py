@@ -13,7 +13,7 @@ from .carrier import Carrier
 
 # The options that have a meaning for every transport; what is SMTP's alone is refused for the others.
 COMMON = frozenset(
-    {"name", "defaults", "rate", "deadline"}
+    {"name", "defaults", "access", "addresses", "rate", "deadline"}
     | {"max_connections", "max_queue", "max_recipients", "max_throttle_wait"}
 )
 _NUMBERS: Mapping[str, Callable[[str], int | float]] = {
