@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 import mailpool
 from mailpool import DkimKey
-from mailpool.content import BytesContent
+from mailpool.content import BytesContent, StreamedContent
+from mailpool.errors import MessageError
 from mailpool.message.dkim import load_key, signed
 from mailpool.options import parse_options
 from mailpool.preparation import Preparation
@@ -115,6 +116,16 @@ def test_a_signature_that_is_there_already_stays() -> None:
     header = "DKIM-Signature: v=1; d=other.example\nFrom: a@b\n"
     octets = octets_of(signed(content(header), [load_key(key())], NOW))
     assert [tags(octets, n)["d"] for n in (0, 1)] == ["example.org", "other.example"]
+
+
+@pytest.mark.parametrize("said", [0, 1_000])
+def test_a_source_that_cannot_be_read_is_an_error(said: int) -> None:
+    class Wrong(InPieces):
+        size = said
+
+    streamed = StreamedContent([b"From: a@b\r\n\r\n", Wrong(b"Hi\r\n", 2)])
+    with pytest.raises(MessageError, match="octets than it said"):
+        signed(streamed, [load_key(key())], NOW)
 
 
 class InPieces:

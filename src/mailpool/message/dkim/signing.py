@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
-from ...content import BytesContent, Content
+from ...content import BytesContent, Content, StreamedContent
 from ...dkim_key import DkimKey
 from ...errors import MessageError
 from .canonical import BodyHash, header_fields, relaxed_field
@@ -58,29 +58,6 @@ _LINE: Final = 76
 Fields = dict[bytes, list[bytes]]
 
 
-class SignedContent:
-    """Signatures in front of a content that is not in memory as a whole."""
-
-    __slots__ = ("eight_bit", "original", "signatures", "utf8_headers")
-
-    def __init__(self, signatures: bytes, original: Content) -> None:
-        self.signatures = signatures
-        self.original = original
-        self.eight_bit = original.eight_bit
-        self.utf8_headers = original.utf8_headers
-
-    @property
-    def size(self) -> int:
-        return len(self.signatures) + self.original.size
-
-    def blocks(self) -> Iterator[bytes]:
-        yield self.signatures
-        yield from self.original.blocks()
-
-    def __repr__(self) -> str:
-        return f"<SignedContent {self.size} octets>"
-
-
 def signed(content: Content, keys: Sequence[LoadedKey], now: int) -> Content:
     """``content`` with one DKIM-Signature in front of it for each key, in their order.
 
@@ -88,11 +65,18 @@ def signed(content: Content, keys: Sequence[LoadedKey], now: int) -> Content:
     are no part of it (RFC 6376 §5.3). Signatures that it has already stay, and are not signed.
 
     :param now: the time for ``t=`` and ``x=``, in seconds since 1970
-    :raises MessageError: the message has no From, or a key failed; there is no unsigned content then
+    :raises MessageError: the message has no From, a key failed, or the content cannot be read; it is not sent unsigned
     """
     forms = {key.key.canonicalization.partition("/")[2] for key in keys}
     hashes = {form: BodyHash(relaxed=form == "relaxed") for form in forms}
-    fields = _read(content, hashes.values())
+    try:
+        fields = _read(content, hashes.values())
+    except (OSError, ValueError) as error:
+        if isinstance(error, MessageError):
+            raise
+        raise MessageError(
+            f"dkim: the content could not be read to be signed: {error}", field="dkim"
+        ) from error
     if b"from" not in fields:
         raise MessageError(
             "the message has no From header field, which a DKIM signature must cover", field="from"
@@ -108,7 +92,9 @@ def signed(content: Content, keys: Sequence[LoadedKey], now: int) -> Content:
             utf8_headers=content.utf8_headers,
             crlf_only=content.crlf_only,
         )
-    return SignedContent(signatures, content)
+    return StreamedContent(
+        [signatures, content], eight_bit=content.eight_bit, utf8_headers=content.utf8_headers
+    )
 
 
 def octets_to_sign(names: Iterable[str], fields: Fields, signature: bytes, *, relaxed: bool) -> bytes:
