@@ -10,6 +10,7 @@ import typer
 from mailpool import __version__
 
 from .demo.command import demo
+from .dkim_key import dkim_key
 from .send import send
 from .services import services
 from .verify import verify
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(send)
 app.command()(verify)
 app.command()(services)
+app.command("dkim-key")(dkim_key)
 app.command()(demo)
 
 
