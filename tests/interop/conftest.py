@@ -15,7 +15,9 @@ from mailpool.testing import Authority
 sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import Aiosmtpd, NodeSmtpServer, NotAvailable, Postfix, RealServer, SmtpSink
+from servers.debian import unpacked
 from servers.exim import Exim
+from servers.kerberos import Realm, client
 
 
 def _running(server: RealServer) -> Iterator[Any]:
@@ -67,3 +69,32 @@ def node_smtp_server(authority: Authority) -> Iterator[NodeSmtpServer]:
 def node_smtp_server_tls(authority: Authority) -> Iterator[NodeSmtpServer]:
     """npm's smtp-server: TLS from the first octet, AUTH, PIPELINING."""
     yield from _running(NodeSmtpServer(authority, "implicit"))
+
+
+@pytest.fixture
+def realm() -> Iterator[Realm]:
+    """A Kerberos realm with the user ``me``, who has a ticket, and the service ``smtp/localhost``."""
+    try:
+        client()
+        running = Realm()
+    except NotAvailable as reason:
+        pytest.skip(str(reason))
+    with running:
+        yield running
+
+
+@pytest.fixture
+def postfix_kerberos(authority: Authority, realm: Realm) -> Iterator[Postfix]:
+    """Postfix as the service of that realm: GSSAPI."""
+    try:
+        plugins = f"{unpacked().environment['SASL_PATH']}:{realm.sasl_path}"
+    except NotAvailable as reason:
+        pytest.skip(str(reason))
+    yield from _running(
+        Postfix(
+            authority,
+            {"myhostname": "localhost"},
+            environment={**realm.environment, "SASL_PATH": plugins},
+            mechanisms="GSSAPI PLAIN",
+        )
+    )

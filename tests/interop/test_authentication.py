@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -128,3 +129,48 @@ async def test_scram_with_what_has_to_be_encoded_or_escaped(postfix: Any, user: 
         transporter = transport_to(postfix, auth=(user, password), auth_method=mechanism)
         assert (await transporter.verify()).mechanism == mechanism
         await transporter.close()
+
+
+_CLIENT = """
+import asyncio, json, sys
+from mailpool import AuthenticationFailed, create_transport
+
+async def main(options):
+    try:
+        async with create_transport(**options) as transporter:
+            print((await transporter.verify()).mechanism)
+            await transporter.send_mail({"from": "me@example.org", "to": "you@example.net", "text": "hi"})
+    except AuthenticationFailed as error:
+        print(error)
+
+asyncio.run(main(json.loads(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize(
+    ("auth", "tickets", "said"),
+    [
+        ({"method": "GSSAPI"}, True, "GSSAPI"),
+        ({"user": "me", "method": "GSSAPI"}, True, "GSSAPI"),
+        ({"user": "me", "password": "correct horse", "method": "GSSAPI"}, False, "GSSAPI"),
+        ({"user": "me", "password": "wrong", "method": "GSSAPI"}, False, "GSSAPI cannot begin"),
+        ({"method": "GSSAPI"}, False, "GSSAPI "),
+    ],
+    ids=["a ticket", "a ticket of this user", "a password", "a wrong password", "neither"],
+)
+def test_gssapi(postfix_kerberos: Any, realm: Any, auth: dict[str, str], tickets: bool, said: str) -> None:
+    options = {
+        "host": postfix_kerberos.host,
+        "port": postfix_kerberos.port,
+        "servername": "localhost",
+        "tls": {"ca_file": str(postfix_kerberos.ca_file)},
+        "auth": auth,
+        "pool": True,
+        "connection_wait": 1,
+    }
+    printed = realm.python(_CLIENT, json.dumps(options), tickets=tickets)
+    if said == "GSSAPI":
+        assert printed == said
+        postfix_kerberos.wait_for_deliveries(1)
+    else:
+        assert printed.startswith(said)

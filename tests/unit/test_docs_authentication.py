@@ -32,11 +32,16 @@ def test_the_ladder_is_the_one_in_the_code() -> None:
 def test_what_it_was_tried_against_is_what_is_tested() -> None:
     program = (Path(__file__).parents[1] / "interop" / "test_authentication.py").read_text("utf-8")
     tried = re.findall(r'^    \("(\w+)", "([A-Z0-9-]+)"\),$', program, re.MULTILINE)
-    servers = {"postfix": "Postfix", "exim": "Exim", "node_smtp_server": "npm", "aiosmtpd": "`aiosmtpd`"}
+    servers = {
+        "postfix": "Postfix with Cyrus SASL",
+        "exim": "Exim",
+        "node_smtp_server": "npm's `smtp-server`",
+        "aiosmtpd": "`aiosmtpd`",
+    }
     told = {
         (server, mechanism)
         for server, words in servers.items()
-        for row in re.findall(rf"^\| {words}[^|]*\|([^|]*)\|", TEXT, re.MULTILINE)
+        for row in re.findall(rf"^\| {words} \|([^|]*)\|", TEXT, re.MULTILINE)
         for mechanism in re.findall(r"`([A-Z0-9-]+)`", row)
     }
     assert told == set(tried)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import AuthenticationFailed, ProtocolError
@@ -16,19 +17,21 @@ _NO_LAYER = 1  # the bit that says that nothing but the login is protected (RFC 
 def negotiate(name: str, credentials: Credentials, context: LoginContext) -> Mechanism:
     """The mechanism of that name, ``"GSSAPI"`` or ``"NTLM"``.
 
-    :raises AuthenticationFailed: the library is not there, or has no such mechanism on this system
+    :raises AuthenticationFailed: the library is not there; later, it has no such mechanism on this system
     """
     try:
         import spnego
         from spnego.channel_bindings import GssChannelBindings
     except ImportError:
         raise AuthenticationFailed(
-            f"{name} needs a library: pip install mailpool[spnego]", phase=Phase.AUTH
+            f"{name} needs a library: pip install mailpool[{'kerberos' if name == 'GSSAPI' else 'spnego'}]",
+            phase=Phase.AUTH,
         ) from None
     bound = context.channel_bindings.get("tls-server-end-point")
     kerberos = name == "GSSAPI"
-    try:
-        security = spnego.client(
+
+    def begin() -> Any:
+        return spnego.client(
             credentials.user or None,
             credentials.password,
             hostname=context.host,
@@ -38,36 +41,43 @@ def negotiate(name: str, credentials: Credentials, context: LoginContext) -> Mec
             if bound
             else None,
         )
-    except Exception as error:
-        raise AuthenticationFailed(f"{name} cannot begin: {_first_line(error)}", phase=Phase.AUTH) from error
-    return _Kerberos(security, credentials.user) if kerberos else _Ntlm(security)
+
+    return _Kerberos(begin, credentials.user) if kerberos else _Ntlm(begin)
 
 
 class _Negotiated(Mechanism):
     secure = True
 
-    def __init__(self, security: Any) -> None:
-        self._security = security
+    def __init__(self, begin: Callable[[], Any]) -> None:
+        """``begin`` gives the security context; it may ask the network already."""
+        self._begin = begin
+        self._security: Any = None
 
     def is_slow(self, challenge: bytes | None) -> bool:
         return True
+
+    def start(self) -> bytes:
+        try:
+            self._security = self._begin()
+        except Exception as error:
+            raise self._failed("cannot begin", error) from error
+        return self._next(None)
 
     def _next(self, token: bytes | None) -> bytes:
         try:
             return self._security.step(token) or b""
         except Exception as error:
-            raise AuthenticationFailed(
-                f"{self.name} failed: {_first_line(error)}", phase=Phase.AUTH
-            ) from error
+            raise self._failed("failed", error) from error
+
+    def _failed(self, how: str, error: Exception) -> AuthenticationFailed:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        return AuthenticationFailed(f"{self.name} {how}: {reason}", phase=Phase.AUTH)
 
 
 class _Ntlm(_Negotiated):
     """As Microsoft describes it ([MS-SMTPNTLM])."""
 
     name = "NTLM"
-
-    def start(self) -> bytes:
-        return self._next(None)
 
     def step(self, challenge: bytes) -> bytes:
         if self.complete:
@@ -82,12 +92,9 @@ class _Kerberos(_Negotiated):
 
     name = "GSSAPI"
 
-    def __init__(self, security: Any, user: str) -> None:
-        super().__init__(security)
+    def __init__(self, begin: Callable[[], Any], user: str) -> None:
+        super().__init__(begin)
         self._user = user.encode("utf-8")
-
-    def start(self) -> bytes:
-        return self._next(None)
 
     def step(self, challenge: bytes) -> bytes:
         if self.complete:
@@ -97,9 +104,7 @@ class _Kerberos(_Negotiated):
         try:
             offer = self._security.unwrap(challenge).data
         except Exception as error:
-            raise AuthenticationFailed(
-                f"{self.name} failed: {_first_line(error)}", phase=Phase.AUTH
-            ) from error
+            raise self._failed("failed", error) from error
         if len(offer) != 4:
             raise ProtocolError("the server's offer of security layers is malformed", phase=Phase.AUTH)
         if not offer[0] & _NO_LAYER:
@@ -112,7 +117,3 @@ class _Kerberos(_Negotiated):
             struct.pack(">I", _NO_LAYER << 24) + self._user, encrypt=False
         ).data
         return answer
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from .debian import downloaded
+from .packages import unpack
 from .real_server import Delivery, NotAvailable, RealServer, free_port, once
 
 PACKAGES = ("exim4-daemon-light", "libidn12", "libnss-wrapper")
@@ -181,4 +181,4 @@ class Exim(RealServer):
 
 @once
 def _unpacked() -> Path:
-    return downloaded("exim", PACKAGES)
+    return unpack("exim", PACKAGES)

@@ -43,14 +43,24 @@ _SENT = re.compile(r"postfix/discard\[\d+\]: (\w+): to=<([^>]*)>.*status=sent")
 class Postfix(RealServer):
     """Postfix with AUTH required; whatever it takes goes to its ``discard`` transport.
 
-    ``settings`` are lines of ``main.cf`` that come last, such as ``{"smtpd_client_connection_count_limit": "3"}``.
+    ``settings`` are lines of ``main.cf`` that come last, such as ``{"smtpd_client_connection_count_limit": "3"}``,
+    ``environment`` is added to that of its programs, and ``mechanisms`` are what Cyrus SASL is to offer.
     """
 
     name: ClassVar[str] = "Postfix"
 
-    def __init__(self, authority: object, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        authority: object,
+        settings: dict[str, str] | None = None,
+        *,
+        environment: dict[str, str] | None = None,
+        mechanisms: str = "PLAIN LOGIN CRAM-MD5 NTLM SCRAM-SHA-1 SCRAM-SHA-256",
+    ) -> None:
         super().__init__(authority)  # type: ignore[arg-type]
         self._settings = settings or {}
+        self._environment = environment or {}
+        self._mechanisms = mechanisms
         self._log = self.home / "mail.log"
 
     def start(self) -> None:
@@ -122,7 +132,10 @@ class Postfix(RealServer):
             "import_environment": " ".join(
                 [
                     "MAIL_CONFIG MAIL_LOGTAG POSTLOG_SERVICE POSTLOG_HOSTNAME",
-                    *(f"{{ {name} = {value} }}" for name, value in debian.environment.items()),
+                    *(
+                        f"{{ {name} = {value} }}"
+                        for name, value in {**debian.environment, **self._environment}.items()
+                    ),
                 ]
             ),
             "maillog_file": self._log,
@@ -160,7 +173,7 @@ class Postfix(RealServer):
         (etc / "sasl").mkdir()
         (etc / "sasl" / "smtpd.conf").write_text(
             f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {database}\n"
-            "mech_list: PLAIN LOGIN CRAM-MD5 NTLM SCRAM-SHA-1 SCRAM-SHA-256\n"
+            f"mech_list: {self._mechanisms}\n"
         )
         self.add_user(self.username, self.password)
         shutil.chown(database, _OWNER)
