@@ -30,7 +30,7 @@ from .errors import (
     UnsupportedByServer,
     UsageError,
 )
-from .message import Attachment, Message, Sealed
+from .message import Attachment, MailMerge, Markup, Merged, Message, Sealed
 from .message.dkim import dkim_record
 from .option_oauth2 import OAuth2
 from .options import Credentials, Options, Rate, TLSOptions
@@ -70,10 +70,13 @@ __all__ = [
     "KeptMessage",
     "LoginContext",
     "LookupFailed",
+    "MailMerge",
     "Mailbox",
     "MailpoolError",
+    "Markup",
     "Mechanism",
     "MemoryCarrier",
+    "Merged",
     "Message",
     "MessageError",
     "OAuth2",

@@ -8,13 +8,14 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from email.message import Message as StdlibMessage
+from functools import partial
 from typing import Any
 
-from .message import Message, Sealed, seal
+from .message import Merged, Message, Sealed, seal
 from .message.dkim import Signatures, signed
 from .options import Options
 
-AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
+AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed | Merged
 
 
 class Preparation:
@@ -38,8 +39,8 @@ class Preparation:
         """
         if isinstance(message, Sealed):
             return message
-        sealed = seal(
-            message,
+        write = message.sealed if isinstance(message, Merged) else partial(seal, message)
+        sealed = write(
             now=self._now(),
             token=_token,
             hostname=self._hostname,
