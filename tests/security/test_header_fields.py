@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import email.policy
+import re
 from collections.abc import Callable
 from email.message import EmailMessage
 from email.parser import BytesParser
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
@@ -152,8 +154,7 @@ def test_nothing_ends_a_url_of_a_list(bad: str) -> None:
     assert value[0] == "<"
     assert value[-1] == ">"
     assert not set(value[1:-1]) & set('<>()\\" ')
-    from urllib.parse import unquote
-
+    assert re.fullmatch(r"(?:[^%]|%[0-9A-F]{2})*", value)
     shown = bad.replace("\ud800", "\ufffd")
     assert unquote(value[1:-1]) == f"https://x.example/a{shown}b?c={shown}d"
 

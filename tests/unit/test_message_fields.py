@@ -89,12 +89,8 @@ class TestAlternatives:
              ("multipart/alternative", ["text/plain", "text/x"])),
             # The header of a raw part is never that of the message.
             ({"alternatives": [{"raw": "Content-Type: text/x\n\n"}]}, ("multipart/mixed", ["text/x"])),
-            ({"attachments": [{"raw": "\nplain"}]}, ("multipart/mixed", ["text/plain"])),
-            ({"text": {"raw": "\nplain"}}, ("multipart/mixed", ["text/plain"])),
             ({"html": {"raw": "Content-Type: text/html\n\n<p>"}, "attachments": [{"content": b"", "cid": "i"}]},
              ("multipart/related", ["text/html", "application/octet-stream"])),
-            ({"text": "t", "attachments": [{"raw": 'Content-Type: multipart/x; boundary=b\n\n--b\n\nx\n--b--\n'}]},
-             ("multipart/mixed", ["text/plain", ("multipart/x", ["text/plain"])])),
         ],
     )  # fmt: skip
     def test_the_tree_is_as_deep_as_needed(self, fields: dict[str, Any], expected: Any) -> None:
@@ -157,12 +153,6 @@ class TestAlternatives:
         with pytest.raises(MessageError) as caught:
             sealed(text="t", alternatives=alternatives)
         assert caught.value.field == field
-
-    def test_a_raw_part_with_octets_above_127_needs_8bitmime(self) -> None:
-        result = sealed(text="t", attachments=[{"raw": "Content-Transfer-Encoding: 8bit\n\né\r."}])
-        assert result.content.eight_bit
-        assert parsed(result)["content-transfer-encoding"] == "8bit"
-        assert octets(result).replace(b"\r\n", b"").find(b"\r") == -1
 
 
 class TestCalendar:
@@ -356,35 +346,6 @@ class TestFromHTML:
     def test_images_stay_where_nobody_asked(self) -> None:
         html = f'<img src="data:image/gif;base64,{GIF}">\n'
         assert text_of(sealed(html=html), "text/html") == html
-
-
-class TestFlowed:
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("short\n", "short\n"),
-            ("a " * 50, ("a " * 37 + "a \n" + "a " * 11 + "a\n")),
-            (" a\n>b\nFrom c\nFromd\n", "  a\n>b\n From c\nFromd\n"),
-            ("trailing   \n-- \nsig", "trailing\n-- \nsig\n"),
-            ("-- " + "x" * 80, "-- " + "x" * 80 + "\n"),
-            ("> " + "w " * 40, "> " + "w " * 36 + "w \n> w w w\n"),
-            (">>" + "w " * 40, ">>" + "w " * 36 + "w \n>> w w w\n"),
-            ("x" * 200, "x" * 200 + "\n"),
-            (".\n..\n", ".\n..\n"),
-            ("", "\n"),
-            ("\r\n\r", "\n\n"),
-        ],
-    )
-    def test_lines(self, text: str, expected: str) -> None:
-        result = sealed(text=text, text_format="flowed")
-        assert part_of(result, "text/plain").get_param("format") == "flowed"
-        assert text_of(result) == expected or text_of(result) == expected.removesuffix("\n")
-
-    @pytest.mark.parametrize("value", ["fixed", "", True, 5])
-    def test_what_is_no_format(self, value: Any) -> None:
-        with pytest.raises(MessageError) as caught:
-            sealed(html="x", text_format=value)
-        assert caught.value.field == "text_format"
 
 
 class TestHeaders:

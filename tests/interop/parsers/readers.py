@@ -62,7 +62,7 @@ class StandardLibrary(Reader):
                 continue
             # By the parsed header: get_filename() takes quotes and angle brackets off a name that is unquoted already.
             name = disposition.params.get("filename", "") if disposition is not None else ""
-            name = name or part["content-type"].params.get("name", "")
+            name = name or str(part.get_param("name", ""))
             parts.append(Part(name, kind, self._octets(part), str(part.get("content-id", "")).strip("<>")))
         return Read(
             subject=str(message["subject"] or ""),
