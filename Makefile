@@ -5,8 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 BENCH_STAMP := $(VENV)/.installed-bench
+FUZZ_STAMP := $(VENV)/.installed-fuzz
 
-.PHONY: help demo test check docs bench bench-quick lint types layers format wheel test-wheel clean
+.PHONY: help demo test check docs bench bench-quick fuzz guards lint types layers format wheel test-wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +15,8 @@ help:
 	@echo "make test   all tests"
 	@echo "make check  lint, types, layers"
 	@echo "make bench-quick   the main ratios against other clients, in about two minutes; make bench has all of them"
+	@echo "make fuzz   look for inputs that break a promise, a minute for each target"
+	@echo "make guards take away each guard against hostile input, and see that its test fails"
 	@echo "make docs   build the documentation; warnings are errors"
 	@echo "make test-wheel   build the wheel, install it into an empty environment, and test that"
 
@@ -41,6 +44,16 @@ bench-quick: $(BENCH_STAMP)
 
 bench: $(BENCH_STAMP)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+$(FUZZ_STAMP): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	@touch $@
+
+fuzz: $(FUZZ_STAMP)
+	@$(BIN)/python tests/fuzz $(ARGS)
+
+guards: $(STAMP)
+	@$(BIN)/python tests/security/guards $(ARGS)
 
 demo: $(STAMP)
 	@$(BIN)/mailpool demo $(ARGS)
