@@ -131,7 +131,10 @@ def test_no_control_character_anywhere(control: str, frame: str) -> None:
 
 
 @pytest.mark.rule("INJ-06")
-@pytest.mark.parametrize("address", ['"a\r\nRCPT TO:<b@y>"@x', '"a\\\r\\\nb"@x'])
+@pytest.mark.parametrize(
+    "address",
+    ['"a\r\nRCPT TO:<b@y>"@x', '"a\\\r\\\nb"@x', '"a\r\nDATA"@x', '"a\nb"@x', '"a\rb"@x'],
+)
 def test_no_line_end_in_a_quoted_local_part(address: str) -> None:
     with pytest.raises(AddressError):
         Envelope("", [address])
