@@ -5,6 +5,7 @@ The whole public face is here; everything else may change without notice, but `m
 
 from .access import Access
 from .address import AddressList, Envelope, Mailbox, parse_addresses
+from .auth.device import DeviceCode, device_login
 from .dkim_key import DkimKey
 from .errors import (
     AddressError,
@@ -30,7 +31,7 @@ from .errors import (
     UnsupportedByServer,
     UsageError,
 )
-from .message import Attachment, MailMerge, Markup, Merged, Message, Sealed
+from .message import Attachment, Message, Sealed
 from .message.dkim import dkim_record
 from .option_oauth2 import OAuth2
 from .options import Credentials, Options, Rate, TLSOptions
@@ -62,6 +63,7 @@ __all__ = [
     "DeadlineExceeded",
     "Deferred",
     "DeliveryUncertain",
+    "DeviceCode",
     "DkimKey",
     "Envelope",
     "FileCarrier",
@@ -70,13 +72,10 @@ __all__ = [
     "KeptMessage",
     "LoginContext",
     "LookupFailed",
-    "MailMerge",
     "Mailbox",
     "MailpoolError",
-    "Markup",
     "Mechanism",
     "MemoryCarrier",
-    "Merged",
     "Message",
     "MessageError",
     "OAuth2",
@@ -110,6 +109,7 @@ __all__ = [
     "Verification",
     "all_accepted",
     "create_transport",
+    "device_login",
     "dkim_record",
     "parse_addresses",
     "services",

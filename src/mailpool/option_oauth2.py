@@ -23,10 +23,6 @@ _MICROSOFT_SCOPES: Mapping[str, str] = {
     # An application asks for all that its registration was granted.
     "client_credentials": "https://outlook.office365.com/.default",
 }
-DEVICE_URLS = {
-    "microsoft": "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/devicecode",
-    "google": "https://oauth2.googleapis.com/device/code",
-}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -191,7 +187,7 @@ class OAuth2:
             raise _wrong(
                 "where are tokens asked for? Give provider='google', provider='microsoft' or token_url"
             )
-        _check_url(url)
+        check_url("token_url", url)
         object.__setattr__(self, "token_url", url)
         object.__setattr__(self, "scope", scope)
 
@@ -227,23 +223,26 @@ def oauth2_of(given: Mapping[str, Any]) -> OAuth2:
     return OAuth2(**known)
 
 
-def _check_url(url: str) -> None:
-    """``https``, a host, and nobody's password in it."""
+def check_url(name: str, url: str) -> None:
+    """``https``, a host, and nobody's password in it.
+
+    :raises ConfigurationError: it is something else; ``name`` says what
+    """
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         _ = parts.port
     except ValueError:
-        raise _wrong("token_url is no URL") from None
+        raise _wrong(f"{name} is no URL") from None
     if parts.scheme != "https":
-        raise _wrong("token_url must begin with https://: what goes there is a secret")
+        raise _wrong(f"{name} must begin with https://: what goes there is a secret")
     if not host or parts.username is not None or parts.fragment or not url.isascii() or " " in url:
-        raise _wrong("token_url must have the form https://host/path")
+        raise _wrong(f"{name} must have the form https://host/path")
     if not re.fullmatch(r"[A-Za-z0-9._-]+", host):
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            raise _wrong("token_url has no valid host") from None
+            raise _wrong(f"{name} has no valid host") from None
 
 
 def _wrong(problem: str) -> ConfigurationError:

@@ -8,14 +8,13 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from email.message import Message as StdlibMessage
-from functools import partial
 from typing import Any
 
-from .message import Merged, Message, Sealed, seal
+from .message import Message, Sealed, seal
 from .message.dkim import Signatures, signed
 from .options import Options
 
-AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed | Merged
+AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
 
 
 class Preparation:
@@ -39,8 +38,8 @@ class Preparation:
         """
         if isinstance(message, Sealed):
             return message
-        write = message.sealed if isinstance(message, Merged) else partial(seal, message)
-        sealed = write(
+        sealed = seal(
+            message,
             now=self._now(),
             token=_token,
             hostname=self._hostname,

@@ -362,6 +362,24 @@ async def test_a_hundred_that_want_a_token_at_once_are_one_request(
     assert len(server.forms) == 2
 
 
+@pytest.mark.parametrize("url", ["https://localhost:{port}/token", "https://127.0.0.1:{port}/token"])
+def test_on_uvloop(authority: Authority, ca_file: str, url: str) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> str | None:
+        async with TokenServer(authority.server_context("127.0.0.1", "localhost")) as server:
+            return await Tokens().token(identity(server, ca_file, token_url=url.format(port=server.port)))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(main()) == "token-1"
+
+
+async def test_a_host_that_does_not_exist(ca_file: str) -> None:
+    async with TokenServer(None) as server:
+        error = await refusal(server, ca_file, token_url="https://token.invalid/token")
+    assert "cannot be reached" in str(error)
+
+
 async def test_a_hundred_hear_of_one_failure(context: ssl.SSLContext, ca_file: str) -> None:
     tokens = Tokens()
     async with TokenServer(context, {"delay": 0.1, "status": 500, "body": {}}) as server:

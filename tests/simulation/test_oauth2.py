@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailpool import AuthenticationFailed, OAuth2, Phase, SendResult, TokenFailed
+from mailpool import AuthenticationFailed, Credentials, OAuth2, Phase, SendResult, TokenFailed
 from mailpool.auth import tokens as tokens_of_loops
 from mailpool.auth.oauth2 import Issued
 from mailpool.auth.tokens import MARGIN, Tokens
@@ -116,13 +116,15 @@ def test_a_token_in_its_last_seconds_is_not_used(play: Any) -> None:
 
 
 @pytest.mark.rule("P-19")
-def test_a_refused_token_is_renewed_once_and_the_login_repeated_once(play: Any) -> None:
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+def test_a_refused_token_is_renewed_once_and_the_login_repeated_once(play: Any, mechanism: str) -> None:
     async def story(relay: Any) -> None:
         issuer = Issuer()
         assert {type(end) for end in await relay.ends(*relay.burst(50))} == {SendResult}
         assert issuer.issued == 2
 
-    server = play(story, by_token(takes="token-2"), max_connections=10, latency=0.05, **TOKEN)
+    server = ScriptedServer(auth={"me": "token-2"}, mechanisms=[mechanism])
+    play(story, server, max_connections=10, latency=0.05, **TOKEN)
     # Nobody but the first tries the token that was refused.
     assert logins(server) == len(server.connections) + 1
 
@@ -280,12 +282,30 @@ def test_two_transporters_share_what_they_ask_for(play: Any) -> None:
     play(story, by_token(), **TOKEN)
 
 
+async def test_who_was_refused_late_gets_the_token_that_another_has_got_already() -> None:
+    issuer = Issuer()
+    issuer.delay = 0
+    tokens, who = Tokens.here(), Credentials("me", access_token=SOURCE)
+    assert await tokens.token(who) == "token-1"
+    assert await tokens.token(who, refused="token-1") == "token-2"
+    # Another connection had tried the first one, and comes only now.
+    assert await tokens.token(who, refused="token-1") == "token-2"
+    assert len(issuer.asked) == 2
+
+
+async def test_one_service_account_has_a_token_for_each_person() -> None:
+    issuer = Issuer()
+    issuer.delay = 0
+    account = OAuth2(service_account={"client_email": "robot", "private_key": "key"})
+    people = [Credentials(name, access_token=account) for name in ("a@example.org", "b@example.org")]
+    assert [await Tokens.here().token(who) for who in people * 2] == ["token-1", "token-2"] * 2
+    assert [user for user, _ in issuer.asked] == ["a@example.org", "b@example.org"]
+
+
 async def test_identities_whose_token_has_died_are_forgotten() -> None:
     tokens = Tokens()
 
     def of(number: int, lifetime: float) -> Any:
-        from mailpool import Credentials
-
         return Credentials(f"user{number}", access_token=lambda: ("token", lifetime))
 
     alive = of(0, 3_600)

@@ -37,9 +37,6 @@ def read_address_list(text: str) -> tuple[Mailbox, ...]:
             local, domain, name, named_local, named_domain = simple.groups()
             if name is None:
                 found.append(Mailbox._checked("", f"{local}@{domain.lower()}"))
-            elif name.isascii():
-                # The pattern has seen to all that Mailbox would look for.
-                found.append(Mailbox._checked(name.rstrip(" "), f"{named_local}@{named_domain.lower()}"))
             else:
                 found.append(Mailbox(name, f"{named_local}@{named_domain}"))
             position = simple.end()

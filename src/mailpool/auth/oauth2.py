@@ -89,7 +89,7 @@ def read(answer: Answer, secrets: tuple[str, ...] = ()) -> Issued:
     if 300 <= answer.status < 400:
         # A secret is for the place that was named, and for no other.
         raise _failed(f"answers with a redirect ({answer.status}), which is not followed; check token_url")
-    said = _parsed(answer.body)
+    said = parsed(answer.body)
     if answer.status != 200 or "error" in said:
         raise _refusal(answer, said, secrets)
     token = said.get("access_token")
@@ -143,7 +143,7 @@ def _refusal(answer: Answer, said: dict[str, Any], secrets: tuple[str, ...]) -> 
     return refusal
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
+def parsed(body: bytes) -> dict[str, Any]:
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from ..errors import TokenFailed
+from ..errors import ConnectionFailed, TokenFailed
+from ..net.dial import dial
+from ..options import Options
 from ..results import Phase
 
 # Of an answer with its header, in octets. Tokens have a few thousand at most.
 MOST = 65_536
-# Before the next address of a host is tried beside the last, in seconds (RFC 8305 §5).
-_EYEBALLS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,9 @@ async def post_form(
         raise _failed(words, url) from error
     except h11.RemoteProtocolError as error:
         raise _failed("answers with something that is no HTTP", url, temporary=True) from error
-    except (OSError, UnicodeError) as error:
+    except ConnectionFailed as error:
+        raise _failed(f"cannot be reached: {error}", url, temporary=error.temporary) from error
+    except OSError as error:
         raise _failed(f"cannot be reached: {error}", url, temporary=True) from error
 
 
@@ -79,9 +81,12 @@ async def _exchange(h11: Any, url: str, body: bytes, context: ssl.SSLContext) ->
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     http = h11.Connection(h11.CLIENT)
     request = http.send(h11.Request(method="POST", target=target, headers=list(headers.items())))
-    reader, writer = await asyncio.open_connection(
-        parts.hostname, parts.port or 443, ssl=context, happy_eyeballs_delay=_EYEBALLS
-    )
+    sock = await dial(Options(host=str(parts.hostname), port=parts.port or 443))
+    try:
+        reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=parts.hostname)
+    except BaseException:
+        sock.close()
+        raise
     try:
         writer.write(request + http.send(h11.Data(data=body)) + http.send(h11.EndOfMessage()))
         return await _read(h11, http, reader, url)

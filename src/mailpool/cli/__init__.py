@@ -1,4 +1,4 @@
-"""The command line: ``mailpool send``, ``mailpool verify``, ``mailpool services``, ``mailpool demo``.
+"""The command line: ``mailpool send``, ``mailpool verify``, ``mailpool services``, ``mailpool token``, ``mailpool demo``.
 
 It uses the public names of the package only, as any other program would.
 """

@@ -13,6 +13,7 @@ from .demo.command import demo
 from .dkim_key import dkim_key
 from .send import send
 from .services import services
+from .token import token
 from .verify import verify
 
 # A traceback that shows local variables would show passwords.
@@ -28,6 +29,7 @@ app.command()(send)
 app.command()(verify)
 app.command()(services)
 app.command("dkim-key")(dkim_key)
+app.command()(token)
 app.command()(demo)
 
 

@@ -20,7 +20,7 @@ from .repairing import repaired_fields
 if TYPE_CHECKING:
     import email.message
 
-ANY_FILE = Access()
+_ANY_FILE = Access()
 
 
 _BESIDE_RAW: Final = ("raw", "envelope", "recipient_limit", "dkim")
@@ -49,7 +49,7 @@ def seal(
     token: Callable[[], str],
     hostname: str = "localhost",
     defaults: Mapping[str, Any] | None = None,
-    access: Access = ANY_FILE,
+    access: Access = _ANY_FILE,
     lenient: bool = False,
 ) -> Sealed:
     """Check a message, fix its Message-ID and Date, and write it as octets (RFC 5322, RFC 2045).

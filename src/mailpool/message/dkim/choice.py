@@ -10,7 +10,6 @@ from typing import Any
 from ...dkim_key import DkimKey, dkim_keys
 from ...errors import ConfigurationError, MessageError
 from ..fields import Message
-from ..merge import Merged
 from .private_keys import LoadedKey, load_key
 
 Keys = tuple[LoadedKey, ...]
@@ -35,7 +34,7 @@ class Signatures:
         given: Any = None
         if type(message) is dict or isinstance(message, Mapping):
             given = message.get("dkim")
-        elif isinstance(message, Message | Merged):
+        elif isinstance(message, Message):
             given = message.dkim
         if given is None:
             return self._usual
