@@ -45,6 +45,7 @@ from .transports.file import FileCarrier
 from .transports.json_lines import JSONCarrier
 from .transports.memory import KeptMessage, MemoryCarrier
 from .transports.sendmail import SendmailCarrier
+from .transports.ses import SESCarrier
 from .transports.stream import StreamCarrier
 from .transports.verification import Verification
 
@@ -92,6 +93,7 @@ __all__ = [
     "RecipientResult",
     "Rejected",
     "Reply",
+    "SESCarrier",
     "Sealed",
     "SendError",
     "SendOutcome",

@@ -228,6 +228,7 @@ def test_no_page_names_an_option_or_error_that_does_not_exist() -> None:
         mailpool.FileCarrier,
         mailpool.JSONCarrier,
         mailpool.SendmailCarrier,
+        mailpool.SESCarrier,
         mailpool.StreamCarrier,
     ):
         known |= set(inspect.signature(carrier).parameters)

@@ -13,7 +13,7 @@ from .carrier import Carrier
 
 # The options that have a meaning for every transport; what is SMTP's alone is refused for the others.
 COMMON = frozenset(
-    {"name", "defaults", "access", "addresses", "rate", "deadline"}
+    {"name", "defaults", "access", "addresses", "dkim", "rate", "deadline"}
     | {"max_connections", "max_queue", "max_recipients", "max_throttle_wait"}
 )
 _NUMBERS: Mapping[str, Callable[[str], int | float]] = {
@@ -68,8 +68,8 @@ def carrier_of(url: str) -> tuple[Carrier, dict[str, Any]]:
     for key, value in pairs:
         if key in own or key in common:
             raise ConfigurationError(f"{key}: is in the URL twice", option=key)
-        if key == "defaults":
-            raise ConfigurationError("defaults: cannot be said after the ? of a URL", option=key)
+        if key in ("defaults", "dkim"):
+            raise ConfigurationError(f"{key}: cannot be said after the ? of a URL", option=key)
         if key not in COMMON:
             own[key] = _WORDS.get(value, value)
             continue
@@ -125,9 +125,21 @@ def _sendmail(host: str, path: str, own: Mapping[str, Any]) -> Carrier:
     return SendmailCarrier(_path("sendmail", host, path), **own)
 
 
+def _ses(host: str, path: str, own: Mapping[str, Any]) -> Carrier:
+    from .ses import SESCarrier
+
+    allowed = {"configuration_set", "endpoint_url"}
+    if path or not own.keys() <= allowed:
+        raise ConfigurationError(
+            f"url: write ses://region?…, with {' or '.join(sorted(allowed))} and options", option="url"
+        )
+    return SESCarrier(host or None, **own)
+
+
 _MAKERS: Mapping[str, Callable[[str, str, Mapping[str, Any]], Carrier]] = {
     "memory": _memory,
     "json": _json,
     "file": _file,
     "sendmail": _sendmail,
+    "ses": _ses,
 }
