@@ -38,6 +38,7 @@ from .options import Credentials, Options, Rate, TLSOptions
 from .pool.statistics import Histogram, PoolStats
 from .presets import Preset, services
 from .results import Outcome, Phase, RecipientResult, Reply, SendResult
+from .smime_identity import Smime
 from .smtp.sasl import LoginContext, Mechanism
 from .transporter import SendOutcome, Transporter, create_transport
 from .transports.carrier import Carrier, all_accepted
@@ -99,6 +100,7 @@ __all__ = [
     "SendOutcome",
     "SendResult",
     "SendmailCarrier",
+    "Smime",
     "StreamCarrier",
     "TLSFailed",
     "TLSOptions",

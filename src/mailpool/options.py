@@ -23,6 +23,7 @@ from .errors import ConfigurationError
 from .mechanism_names import FOR_TOKEN, meets
 from .option_url import parse_url
 from .option_values import Credentials, Rate, TLSOptions, unknown, wrong
+from .smime_identity import Smime
 
 __all__ = ["Credentials", "Options", "Rate", "TLSOptions", "parse_options"]
 
@@ -110,6 +111,7 @@ class Options:
     :param access: what messages may read: an `Access`, a mapping of its fields, or ``"none"``
     :param addresses: ``"strict"``: as RFC 5322 has them; ``"lenient"``: also as people write them, with the event
         ``repaired`` for each thing that was changed
+    :param smime: an `Smime` or a mapping of its fields: it signs every message, or encrypts it, or both
     :param dkim: a `DkimKey`, a mapping of its fields, or several: each signs every message; kept as a tuple
     :raises ConfigurationError: a value has the wrong type or range, or contradicts another; ``option`` names it
     """
@@ -164,6 +166,7 @@ class Options:
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     access: Access = _ACCESS
     addresses: Literal["strict", "lenient"] = "strict"
+    smime: Smime | None = None
     dkim: tuple[DkimKey, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -209,8 +212,9 @@ class Options:
                 "min_connections",
                 f"{self.min_connections} is more than max_connections={self.max_connections}",
             )
-        if "dkim" in self.defaults:
-            raise wrong("defaults", "dkim is an option of its own: create_transport(dkim=…)")
+        for name in ("smime", "dkim"):
+            if name in self.defaults:
+                raise wrong("defaults", f"{name} is an option of its own: create_transport({name}=…)")
         if self.auth and self.auth.method and self.auth_method not in (None, self.auth.method):
             raise wrong("auth_method", f"is {self.auth_method!r}, but auth says {self.auth.method!r}")
         if self.min_mechanism is not None:
@@ -315,6 +319,7 @@ _RULES: dict[str, check.Check] = {
     "defaults": check.mapping,
     "access": lambda name, value: Access.of(value),
     "addresses": check.one_of("strict", "lenient"),
+    "smime": check.or_none(lambda name, value: Smime.of(value)),
     "dkim": check.or_none(dkim_keys),
 }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from .message import Message, Sealed, seal
 from .message.dkim import Signatures, signed
+from .message.smime import Protection, protected
 from .options import Options
 
 AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
@@ -27,6 +28,8 @@ class Preparation:
         self._access = options.access
         self._lenient = options.addresses == "lenient"
         self._repaired = repaired
+        self._signs = options.smime is not None or options.dkim is not None
+        self._protection = Protection(options.smime)
         self._signatures = Signatures(options.dkim)
         self._second = -1
         self._moment = datetime.datetime.min
@@ -50,11 +53,19 @@ class Preparation:
         if sealed.repairs:
             for repair in sealed.repairs:
                 self._repaired(sealed.message_id, repair)
-        # Last of all: whatever changed the content after this would break the signature.
+        # By far the most messages bring no keys of their own.
+        if self._signs or type(message) is not dict or "dkim" in message or "smime" in message:
+            self._sign(sealed, message)
+        return sealed
+
+    def _sign(self, sealed: Sealed, message: object) -> None:
+        """Last of all, and DKIM after S/MIME: whatever changed the content after this would break the signature."""
+        smime = self._protection.of(message)
+        if smime is not None:
+            sealed.content = protected(sealed.content, smime, self._moment, _token())
         keys = self._signatures.keys_for(message)
         if keys:
             sealed.content = signed(sealed.content, keys, self._second)
-        return sealed
 
     def _now(self) -> datetime.datetime:
         """The local time to the second, which is all that Date tells; the same object within one second."""

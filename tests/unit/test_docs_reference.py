@@ -91,9 +91,10 @@ def test_every_field_of_a_value_is_named(value: Any) -> None:
     assert [f.name for f in dataclasses.fields(value) if not re.search(rf"\b{f.name}\b", text)] == []
 
 
-def test_every_field_of_a_dkim_key_has_a_row() -> None:
-    fields = dataclasses.fields(mailpool.DkimKey)
-    shown = {CODE.findall(row[0])[0]: row[1] for row in rows(page("dkim.md"), "field of `DkimKey`")}
+@pytest.mark.parametrize(("value", "name"), [(mailpool.DkimKey, "dkim.md"), (mailpool.Smime, "smime.md")])
+def test_every_field_of_a_key_has_a_row(value: Any, name: str) -> None:
+    fields = dataclasses.fields(value)
+    shown = {CODE.findall(row[0])[0]: row[1] for row in rows(page(name), f"field of `{value.__name__}`")}
     assert list(shown) == [field.name for field in fields]
     for field in fields:
         if shown[field.name]:
@@ -221,6 +222,7 @@ def test_no_page_names_an_option_or_error_that_does_not_exist() -> None:
         mailpool.OAuth2,
         mailpool.TLSOptions,
         mailpool.DkimKey,
+        mailpool.Smime,
         mailpool.SendResult,
     ):
         known |= {field.name for field in dataclasses.fields(value)}

@@ -26,7 +26,7 @@ DEFAULTS = {
     "max_age": None, "min_connections": 0, "check_after": None, "connection_wait": 30, "auth_retry_after": 60,
     "max_throttle_wait": 300, "max_queue": 10_000, "pipeline_depth": 1, "max_recipients": None,
     "on_uncertain": "requeue", "max_duplicates": 1, "disable": frozenset(), "defaults": {}, "tls": TLSOptions(), "access": Access(),
-    "addresses": "strict", "dkim": None,
+    "addresses": "strict", "dkim": None, "smime": None,
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import IO, Any, Final, Literal, TypeAlias
 from ..address import Addresses, Envelope
 from ..dkim_key import DkimKey
 from ..errors import MessageError
+from ..smime_identity import Smime
 
 HeaderValue: TypeAlias = str | int | Mapping[str, str] | Iterable[str | int | Mapping[str, str]] | None
 # Pieces that are read once are octets, or text that is sent in UTF-8.
@@ -105,6 +106,8 @@ class Message:
     base_boundary         what MIME boundaries are made of; by default something new
     raw                   a whole message, sent as it is but for its line ends; needs ``envelope``. Octets, text, a file
                           object, an iterator of pieces, or a mapping with ``path``
+    smime                 an ``Smime`` or a mapping, none of it a path, in place of the transporter's; ``False``: neither
+                          signed by a person nor encrypted
     dkim                  keys to sign with in place of the transporter's, none of them a path; ``False``: no signature
     """
 
@@ -142,6 +145,7 @@ class Message:
     attach_data_urls: bool | None = None
     base_boundary: str | None = None
     raw: GivenContent | Mapping[str, Any] | None = None
+    smime: Smime | Mapping[str, Any] | Literal[False] | None = None
     dkim: DkimKey | Mapping[str, Any] | Sequence[DkimKey | Mapping[str, Any]] | Literal[False] | None = None
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ANY_FILE = Access()
 
 
-_BESIDE_RAW: Final = ("raw", "envelope", "recipient_limit", "dkim")
+_BESIDE_RAW: Final = ("raw", "envelope", "recipient_limit", "smime", "dkim")
 
 
 @dataclass(slots=True)
