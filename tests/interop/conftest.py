@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import Aiosmtpd, NodeSmtpServer, NotAvailable, Postfix, RealServer, SmtpSink
 from servers.debian import unpacked
+from servers.dovecot import DovecotAuthentication
 from servers.exim import Exim
 from servers.kerberos import Realm, client
 
@@ -98,3 +99,17 @@ def postfix_kerberos(authority: Authority, realm: Realm) -> Iterator[Postfix]:
             mechanisms="GSSAPI PLAIN",
         )
     )
+
+
+@pytest.fixture
+def postfix_dovecot(authority: Authority) -> Iterator[Postfix]:
+    """Postfix that has Dovecot check its logins: passwords and tokens."""
+    checking = DovecotAuthentication(Postfix.username, Postfix.password)
+    try:
+        checking.__enter__()
+    except NotAvailable as reason:
+        pytest.skip(str(reason))
+    try:
+        yield from _running(Postfix(authority, checking.settings))
+    finally:
+        checking.__exit__()

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from servers.dovecot import DovecotAuthentication
 
 from mailpool import AuthenticationFailed, SendResult, create_transport
 from mailpool.testing import Authority
@@ -20,6 +21,13 @@ MATRIX = [
     ("postfix", "NTLM"),
     ("postfix", "SCRAM-SHA-1"),
     ("postfix", "SCRAM-SHA-256"),
+    ("postfix_dovecot", "PLAIN"),
+    ("postfix_dovecot", "LOGIN"),
+    ("postfix_dovecot", "CRAM-MD5"),
+    ("postfix_dovecot", "SCRAM-SHA-1"),
+    ("postfix_dovecot", "SCRAM-SHA-256"),
+    ("postfix_dovecot", "XOAUTH2"),
+    ("postfix_dovecot", "OAUTHBEARER"),
     ("exim", "PLAIN"),
     ("exim", "LOGIN"),
     ("exim", "CRAM-MD5"),
@@ -48,9 +56,14 @@ def transport_to(server: Any, **options: Any) -> Any:
     )
 
 
-def login(server: Any, mechanism: str, secret: str) -> dict[str, Any]:
-    kind = "access_token" if mechanism == "XOAUTH2" else "password"
-    return {"user": server.username, kind: secret, "method": mechanism}
+def login(server: Any, name: str, mechanism: str, *, right: bool) -> dict[str, Any]:
+    identity = {"user": server.username, "method": mechanism}
+    if mechanism not in ("XOAUTH2", "OAUTHBEARER"):
+        return {**identity, "password": server.password if right else "wrong"}
+    token = server.password if right else "wrong"
+    if name == "postfix_dovecot":
+        token = DovecotAuthentication.token(server.username, lives=600 if right else -30)
+    return {**identity, "access_token": token}
 
 
 async def send(transporter: Any, count: int = 3) -> None:
@@ -65,11 +78,11 @@ async def test_each_mechanism_logs_in_and_a_wrong_secret_does_not(
     request: pytest.FixtureRequest, name: str, mechanism: str
 ) -> None:
     server = request.getfixturevalue(name)
-    right = transport_to(server, auth=login(server, mechanism, server.password))
+    right = transport_to(server, auth=login(server, name, mechanism, right=True))
     assert (await right.verify()).mechanism == mechanism
     await send(right)
     server.wait_for_deliveries(3)
-    wrong = transport_to(server, auth=login(server, mechanism, "wrong"))
+    wrong = transport_to(server, auth=login(server, name, mechanism, right=False))
     with pytest.raises(AuthenticationFailed) as caught:
         await wrong.verify()
     assert caught.value.reply is not None
@@ -79,7 +92,13 @@ async def test_each_mechanism_logs_in_and_a_wrong_secret_does_not(
 
 @pytest.mark.parametrize(
     ("name", "mechanism"),
-    [("postfix", "SCRAM-SHA-256"), ("exim", "PLAIN"), ("node_smtp_server", "PLAIN"), ("aiosmtpd", "PLAIN")],
+    [
+        ("postfix", "SCRAM-SHA-256"),
+        ("postfix_dovecot", "SCRAM-SHA-256"),
+        ("exim", "PLAIN"),
+        ("node_smtp_server", "PLAIN"),
+        ("aiosmtpd", "PLAIN"),
+    ],
 )
 async def test_the_strongest_is_taken_by_itself(
     request: pytest.FixtureRequest, name: str, mechanism: str
@@ -87,6 +106,27 @@ async def test_the_strongest_is_taken_by_itself(
     server = request.getfixturevalue(name)
     transporter = transport_to(server)
     assert (await transporter.verify()).mechanism == mechanism
+    await transporter.close()
+
+
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        DovecotAuthentication.token("me", key=b"another key"),
+        DovecotAuthentication.token("somebody-else"),
+        "no token at all",
+    ],
+    ids=["of another signer", "of another user", "none"],
+)
+async def test_a_token_that_is_not_this_users(postfix_dovecot: Any, mechanism: str, token: str) -> None:
+    identity = {"user": "me", "access_token": token, "method": mechanism}
+    transporter = transport_to(postfix_dovecot, auth=identity)
+    with pytest.raises(AuthenticationFailed) as caught:
+        await transporter.verify()
+    # Dovecot tells the reason in its challenge, and wants the dummy answer before it refuses.
+    assert {"XOAUTH2": "(401)", "OAUTHBEARER": "(invalid_token)"}[mechanism] in str(caught.value)
+    assert token not in str(caught.value)
     await transporter.close()
 
 

@@ -34,6 +34,7 @@ def test_what_it_was_tried_against_is_what_is_tested() -> None:
     tried = re.findall(r'^    \("(\w+)", "([A-Z0-9-]+)"\),$', program, re.MULTILINE)
     servers = {
         "postfix": "Postfix with Cyrus SASL",
+        "postfix_dovecot": "Postfix with Dovecot",
         "exim": "Exim",
         "node_smtp_server": "npm's `smtp-server`",
         "aiosmtpd": "`aiosmtpd`",

@@ -1,0 +1,144 @@
+"""Dovecot as the SASL server of a Postfix: a second implementation of SCRAM, and OAuth2 tokens that are really checked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+from .packages import unpack
+from .real_server import NotAvailable, once
+
+_KEY = b"the key that signs tokens in a test"
+
+_CONFIGURATION = """\
+import_environment = LD_LIBRARY_PATH
+base_dir = {home}/run
+state_dir = {home}/run
+libexec_dir = {root}/usr/lib/dovecot
+default_internal_user = news
+default_internal_group = news
+default_login_user = nobody
+log_path = {home}/log
+protocols =
+ssl = no
+# A wrong password is answered at once, and not after two seconds.
+auth_failure_delay = 0
+auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256 oauthbearer xoauth2
+service auth {{
+  chroot =
+  unix_listener sasl {{
+    mode = 0666
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+passdb {{
+  driver = passwd-file
+  args = {home}/users
+  mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256
+}}
+passdb {{
+  driver = oauth2
+  args = {home}/oauth2.conf
+  mechanisms = oauthbearer xoauth2
+}}
+userdb {{
+  driver = static
+  args = uid=news gid=news home=/
+}}
+"""
+_OAUTH2 = """\
+introspection_mode = local
+local_validation_key_dict = fs:posix:prefix={home}/keys/
+username_attribute = email
+"""
+
+
+class DovecotAuthentication:
+    """``settings`` are what Postfix has to be told to ask it."""
+
+    def __init__(self, user: str, password: str) -> None:
+        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-")
+        self.home = Path(self._home.name)
+        self.home.chmod(0o755)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._login = f"{user}:{{PLAIN}}{password}\n"
+        self.settings = {"smtpd_sasl_type": "dovecot", "smtpd_sasl_path": str(self.home / "run" / "sasl")}
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+        self._home.cleanup()
+
+    @staticmethod
+    def token(user: str, *, lives: float = 600.0, key: bytes = _KEY) -> str:
+        """A token for a user: a JWT (RFC 7519) with HS256."""
+        now = int(time.time())
+        parts = (
+            {"alg": "HS256", "typ": "JWT"},
+            {"sub": user, "email": user, "iat": now - 60, "exp": now + int(lives)},
+        )
+        signed = b".".join(_base64url(json.dumps(part).encode()) for part in parts)
+        return (signed + b"." + _base64url(hmac.digest(key, signed, hashlib.sha256))).decode()
+
+    def _start(self) -> None:
+        if os.geteuid() != 0:
+            raise NotAvailable("Dovecot starts its programs under several accounts, which takes root")
+        root = _unpacked()
+        libraries = root / "usr" / "lib" / "dovecot"
+        key = self.home / "keys" / "default" / "HS256" / "default"
+        key.parent.mkdir(parents=True)
+        key.write_bytes(base64.b64encode(_KEY))
+        (self.home / "run").mkdir()
+        (self.home / "users").write_text(self._login)
+        (self.home / "oauth2.conf").write_text(_OAUTH2.format(home=self.home))
+        configuration = self.home / "dovecot.conf"
+        configuration.write_text(_CONFIGURATION.format(home=self.home, root=root))
+        program = root / "usr" / "sbin" / "dovecot"
+        # By itself it looks for doveconf where it would be installed; this is what doveconf then does.
+        begin = [root / "usr/bin/doveconf", "-f", "service=master", "-c", configuration, "-m", "master", "-e"]
+        with (self.home / "output").open("wb") as output:
+            self._process = subprocess.Popen(
+                [*begin, program, "-F", "-c", configuration],
+                env={
+                    "PATH": os.defpath,
+                    "LD_LIBRARY_PATH": os.pathsep.join(
+                        map(str, (libraries, libraries / "modules", libraries / "modules" / "old-stats"))
+                    ),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        deadline = time.monotonic() + 20
+        while not (self.home / "run" / "sasl").exists():
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"Dovecot did not start\n{(self.home / 'output').read_text()}")
+            time.sleep(0.05)
+
+
+def _base64url(octets: bytes) -> bytes:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=")
+
+
+@once
+def _unpacked() -> Path:
+    return unpack("dovecot", ("dovecot-core",))
