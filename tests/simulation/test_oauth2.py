@@ -302,6 +302,24 @@ async def test_one_service_account_has_a_token_for_each_person() -> None:
     assert [user for user, _ in issuer.asked] == ["a@example.org", "b@example.org"]
 
 
+def test_nothing_is_kept_for_loops_that_have_ended() -> None:
+    async def contend() -> None:
+        issuer = Issuer()
+        issuer.delay = 0
+        who = Credentials("me", access_token=SOURCE)
+        await asyncio.gather(*(Tokens.here().token(who) for _ in range(5)))
+        assert len(issuer.asked) == 1
+
+    for _ in range(5):
+        asyncio.run(contend())
+
+    async def look() -> int:
+        Tokens.here()
+        return len(tokens_of_loops._BY_LOOP)
+
+    assert asyncio.run(look()) == 1
+
+
 async def test_identities_whose_token_has_died_are_forgotten() -> None:
     tokens = Tokens()
 

@@ -34,7 +34,6 @@ NO_SINGLE_GUARD = {
     "HDR-16": "the work is linear everywhere: large inputs have to come to an end",
     "DOS-01": "the work is linear everywhere: large inputs have to come to an end",
     "DOS-04": "the work is linear everywhere: large inputs have to come to an end",
-    "LOG-03": "no redirect is ever followed with credentials: there is no code that would",
 }
 CARRIED = carriers()
 

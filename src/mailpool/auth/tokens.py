@@ -56,6 +56,9 @@ class Tokens:
         loop = asyncio.get_running_loop()
         found = _BY_LOOP.get(loop)
         if found is None:
+            # A lock that somebody has waited for keeps its loop alive, and a program may run many loops in turn.
+            for ended in [other for other in _BY_LOOP if other.is_closed()]:
+                del _BY_LOOP[ended]
             found = _BY_LOOP[loop] = cls()
         return found
 

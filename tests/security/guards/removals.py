@@ -123,6 +123,11 @@ removal(
     (VALUES, 'if what == "access token" and _CONTROL.search(value):', "if False:"),
 )
 removal(
+    "INJ-12",
+    "a token that was asked for holds visible ASCII only",
+    ("auth/oauth2.py", r'if not re.fullmatch(r"[\x21-\x7e]+", token):', "if False:"),
+)
+removal(
     "INJ-13",
     "the name of a mechanism",
     (COMMANDS, "if _MECHANISM.fullmatch(mechanism) is None:", "if False:"),
@@ -638,6 +643,21 @@ removal(
     "LOG-01",
     "credentials show no secret",
     (VALUES, 'shown = f", {secret}=***"', 'shown = f", {secret}={self.password or self.access_token}"'),
+)
+removal(
+    "LOG-01",
+    "a token server that repeats what it was asked with",
+    ("auth/oauth2.py", '        text = text.replace(secret, "***")\n', "        pass\n"),
+)
+removal(
+    "LOG-01",
+    "what OAuth2 shows of itself",
+    ("option_oauth2.py", '{client}, ***)"', '{client}, {self.secrets})"'),
+)
+removal(
+    "LOG-03",
+    "a token server's redirect is an error",
+    ("auth/oauth2.py", "if 300 <= answer.status < 400:", "if False:"),
 )
 removal(
     "LOG-01",
