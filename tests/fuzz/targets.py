@@ -210,14 +210,18 @@ def composer(data: bytes) -> None:
 
 _KNOWN: Final = {
     "from", "sender", "to", "cc", "reply-to", "subject", "message-id", "date", "in-reply-to", "references", "mime-version",
-    "content-type", "content-transfer-encoding", "content-disposition", "x-priority", "importance",
+    "content-type", "content-transfer-encoding", "content-disposition", "x-priority", "importance", "x-mailer", "list-help", "list-unsubscribe", "list-id", "list-post",
 }  # fmt: skip
 
 
 def _compare_bodies(fields: dict[str, Any], read: EmailMessage) -> None:
     leaves = [part for part in read.walk() if not part.is_multipart()]
     if "attachments" in fields and all("raw" not in item for item in fields["attachments"]):
-        attached = [part for part in leaves if part["content-disposition"] is not None]
+        attached = [
+            part
+            for part in leaves
+            if part["content-disposition"] is not None and part.get_content_type() != "application/ics"
+        ]
         given = fields["attachments"]
         assert [part.get_payload(decode=True) for part in attached] == [item["content"] for item in given]
         read_names = [part["content-disposition"].params.get("filename", "") for part in attached]
@@ -225,7 +229,7 @@ def _compare_bodies(fields: dict[str, Any], read: EmailMessage) -> None:
         leaves = [part for part in leaves if part not in attached]
     for name, kind in (("text", "text/plain"), ("html", "text/html")):
         value = fields.get(name)
-        if value is None:
+        if value is None or (name == "text" and "text_format" in fields):
             continue
         part = next(part for part in leaves if part.get_content_type() == kind)
         found = part.get_payload(decode=True)
@@ -271,13 +275,45 @@ def _put_attachment(source: Source, fields: dict[str, Any]) -> None:
     fields.setdefault("attachments", []).append(item)
 
 
+def _put_more(source: Source, fields: dict[str, Any]) -> None:
+    name = source.choice(
+        (
+            "x_mailer",
+            "amp",
+            "watch_html",
+            "calendar",
+            "list",
+            "text_encoding",
+            "encoding",
+            "text_format",
+            "alternatives",
+        )
+    )
+    if name == "list":
+        key = source.choice(("help", "unsubscribe", "id", "post"))
+        value = source.choice(
+            (source.text(), {"url": f"https://x.example/{source.text()}", "comment": source.text()})
+        )
+        fields.setdefault("list", {})[key] = value
+    elif name == "text_encoding":
+        fields[name] = source.choice(("Q", "B", source.text()))
+    elif name == "encoding":
+        fields[name] = source.choice(("base64", "quoted-printable", "7bit", "8bit", source.text()))
+    elif name == "text_format":
+        fields[name] = "flowed"
+    elif name == "alternatives":
+        fields[name] = [{"content_type": f"text/x-{source.text()}", "content": source.text()}]
+    else:
+        fields[name] = source.text()
+
+
 def _put_identity(source: Source, fields: dict[str, Any]) -> None:
     fields[source.choice(("message_id", "in_reply_to", "references", "date", "priority"))] = source.text()
 
 
 _FIELDS: Final = (
     _put("subject"), _put("text"), _put("html"), _put("to"), _put("cc"), _put("bcc"), _put("from"), _put_person, _put_header,
-    _put_attachment, _put_identity,
+    _put_attachment, _put_identity, _put_more,
 )  # fmt: skip
 
 

@@ -81,6 +81,7 @@ def test_subjects_come_back(subject: str) -> None:
 
 
 @given(st.text(st.sampled_from('ab \té=?_,;()<>"\\'), max_size=400))
+@example("two  spaces \t" * 12 + "x")
 @settings(max_examples=200)
 @pytest.mark.rule("HDR-11")
 def test_custom_values_come_back(value: str) -> None:

@@ -6,6 +6,8 @@ of messages write a new shape, or let ``anything`` roll for it.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -148,6 +150,11 @@ def files(dice: random.Random, most: int = 3) -> tuple[list[dict[str, Any]], tup
     return given, tuple(read)
 
 
+def as_octets(text: str) -> bytes:
+    """The text of a part as it travels."""
+    return text.replace("\r\n", "\n").replace("\n", "\r\n").encode()
+
+
 # -- the shapes ------------------------------------------------------------------------------------------------------
 
 
@@ -287,3 +294,73 @@ def anything(dice: random.Random) -> tuple[dict[str, Any], Read]:
         {"subject": subject, "to": to, "text": text, "html": html, "attachments": [*given, picture], "priority": "high"},
         Read(subject=subject, to=read_to, text=text, html=html, parts=(shown, *read)),
     )  # fmt: skip
+
+
+@shape(60)
+def readers_of_all_kinds(dice: random.Random) -> tuple[dict[str, Any], Read]:
+    """All alternatives there are, in the order in which they are written, and an event."""
+    text, html = a_text(dice), a_text(dice)
+    fields: dict[str, Any] = {
+        "text": text,
+        "html": html,
+        "encoding": dice.choice((None, None, "base64", "quoted-printable")),
+    }
+    alternatives: list[Part] = []
+    for name, kind in (("watch_html", "text/watch-html"), ("amp", "text/x-amp-html")):
+        if dice.random() < 0.5:
+            fields[name] = a_text(dice)
+            alternatives.append(Part("", kind, as_octets(fields[name])))
+    attached: list[Part] = []
+    if dice.random() < 0.5:
+        event = f"BEGIN:VCALENDAR\nMETHOD:REQUEST\nSUMMARY:{some(dice, WORDS, 4, ' ')}\nEND:VCALENDAR\n"
+        name = dice.choice(FILENAMES)
+        fields["calendar"] = {"content": event, "filename": name}
+        alternatives.append(Part("", "text/calendar", as_octets(event)))
+        attached.append(Part(name, "application/ics", as_octets(event)))
+    if dice.random() < 0.5:
+        markdown = a_text(dice)
+        fields["alternatives"] = [{"content_type": "text/markdown", "content": markdown}]
+        alternatives.append(Part("", "text/markdown", as_octets(markdown)))
+    return fields, Read(text=text, html=html, parts=(*alternatives, *attached))
+
+
+@shape(30)
+def lists_and_words(dice: random.Random) -> tuple[dict[str, Any], Read]:
+    """Header fields of other kinds beside those that are compared, and encoded words of either kind."""
+    subject = a_subject(dice)
+    to, read_to = people(dice)
+    return (
+        {
+            "subject": subject,
+            "to": to,
+            "text": "x",
+            "text_encoding": dice.choice((None, "Q", "B")),
+            "x_mailer": a_subject(dice),
+            "headers": {"X-Any": a_subject(dice)},
+            "list": {
+                "id": {"id": "news.x.example", "comment": dice.choice(NAMES)},
+                "unsubscribe": ["https://x.example/?a=<b>", "leave@x.example"],
+                "help": {"url": "https://x.example/", "comment": dice.choice(NAMES)},
+            },
+        },
+        Read(subject=subject, to=read_to, text="x"),
+    )
+
+
+@shape(20)
+def flowed_text(dice: random.Random) -> tuple[dict[str, Any], Read]:
+    """Paragraphs that readers may wrap anew; those of the corpus do not, and see the lines."""
+    words = [word for word in WORDS if word.isascii() and not word.startswith((">", "-"))]
+    text = "\n".join(some(dice, words, 8, " ")[:70].rstrip() for _ in range(3))
+    return {"text": text, "text_format": "flowed"}, Read(text=text)
+
+
+@shape(20)
+def images_in_the_page(dice: random.Random) -> tuple[dict[str, Any], Read]:
+    image = dice.randbytes(200)
+    uri = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    html = f'<p>{some(dice, WORDS, 4, " ")}</p><img src="{uri}">'
+    cid = f"{hashlib.sha256(b'image/png' + bytes(1) + image).hexdigest()[:32]}@images.invalid"
+    return {"html": html, "attach_data_urls": True}, Read(
+        html=html.replace(uri, f"cid:{cid}"), parts=(Part("image-1.png", "image/png", image, cid),)
+    )

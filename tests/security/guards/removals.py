@@ -212,7 +212,7 @@ removal(
 removal(
     "HDR-04",
     "parentheses and backslashes in a comment",
-    ("message/list_headers.py", "        pieces = [_escaped(piece) for piece in pieces]\n", ""),
+    ("message/list_headers.py", "        pieces = [_escaped(piece) for piece in pieces]\n", "        pass\n"),
 )
 removal(
     "HDR-05",
@@ -586,8 +586,8 @@ removal(
     "a comment is walked over once",
     (
         "address/tokens.py",
-        "                    self._position = step.end()\n",
-        "                    self._position = start + 1\n",
+        "        for step in _COMMENT_STEP.finditer(self._text, start):\n",
+        "        for step in list(_COMMENT_STEP.finditer(self._text, start)):\n",
     ),
 )
 removal(
