@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mailpool.errors import MessageError
@@ -192,6 +192,9 @@ def test_what_is_no_url_of_a_list(given: Any) -> None:
 
 @pytest.mark.rule("HDR-04")
 @given(comment=st.text(max_size=200))
+@example(comment="a) b")
+@example(comment="(a")
+@example(comment="a\\")
 @settings(max_examples=200)
 def test_a_comment_stays_a_comment(comment: str) -> None:
     try:
