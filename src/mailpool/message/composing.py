@@ -23,6 +23,7 @@ from .writing import assembled, written
 
 _LONGEST_REMEMBERED: Final = 320
 _LONGEST_TOKEN: Final = 48
+_MIME_VERSION: Final = "MIME-Version: 1.0\r\n"
 
 Mailboxes = tuple[Mailbox, ...]
 
@@ -60,23 +61,24 @@ def composed(
         identity = message_id(identity, "message_id")
     else:
         identity = f"<{fresh}@{_id_domain(sender, envelope, hostname)}>"
-    more = ""
+    mime_version = _MIME_VERSION
     if unusual:
         refuse_many(envelope, fields.get("recipient_limit"))
         more, custom = more_about(fields, custom, style.words)
-    head += about(fields, custom, identity, now, style.words) + more
-    if unusual:
+        head += about(fields, custom, identity, now, style.words) + more
         part = body(fields, style, access)
         part_header, octets, eight_bit = written(part, _boundary_token(fields, fresh))
+        normalize = fields.get("normalize_header_key")
+        if normalize is not None:
+            head, part_header = renamed(head, normalize), renamed(part_header, normalize)
+            mime_version = renamed(mime_version, normalize)
     else:
+        head += about(fields, custom, identity, now, "")
         part_header, octets, eight_bit = written(usual_body(fields, access), fresh)
-    head += f"MIME-Version: 1.0\r\n{part_header}"
-    if unusual and fields.get("normalize_header_key") is not None:
-        head = renamed(head, fields["normalize_header_key"])
 
     utf8_headers = not head.isascii()
     content = assembled(
-        [f"{head}\r\n".encode(), *octets],
+        [f"{head}{mime_version}{part_header}\r\n".encode(), *octets],
         eight_bit=eight_bit or utf8_headers,
         utf8_headers=utf8_headers,
     )
