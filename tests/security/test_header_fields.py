@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import email.policy
+import inspect
 import re
+import sys
 from collections.abc import Callable
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -402,6 +404,21 @@ def test_html_that_is_nested_without_end_is_text_or_an_error() -> None:
         octets(html="<div><ul><li><table><tr><td>" * 20_000 + "x", text_from_html=True)
 
 
+@pytest.mark.rule("HDR-16")
+def test_html_that_is_nested_too_deep_to_be_read_is_an_error() -> None:
+    depth = len(inspect.stack())
+    limit = sys.getrecursionlimit()
+    pytest.importorskip("inscriptis")
+    octets(html="<p>x", text_from_html=True)  # what is imported at the first use needs a deep stack, too
+    try:
+        sys.setrecursionlimit(depth + 80)
+        with pytest.raises(MessageError) as caught:
+            octets(html="<div>" * 200 + "x", text_from_html=True)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert caught.value.field == "text_from_html"
+
+
 @pytest.mark.rule("INJ-07")
 @pytest.mark.parametrize(
     "size",
@@ -517,6 +534,21 @@ def test_no_field_reads_a_file_where_none_may(fields: dict[str, Any], tmp_path: 
     assert seal(fields, now=NOW, token=lambda: "0").content
     with pytest.raises(MessageError, match="not allowed"):
         seal(fields, now=NOW, token=lambda: "0", access=Access.of("none"))
+
+
+@pytest.mark.rule("FIL-02")
+@pytest.mark.parametrize("name", ["href", "path"])
+@pytest.mark.parametrize(
+    "field", ["text", "html", "amp", "watch_html", "calendar", "alternatives", "raw part"]
+)
+def test_no_field_leads_to_a_url_unless_that_is_allowed(field: str, name: str) -> None:
+    where = {name: "http://127.0.0.1/"}
+    fields: dict[str, Any] = {
+        "alternatives": {"alternatives": [{"content_type": "text/x"} | where]},
+        "raw part": {"attachments": [{"raw": where}]},
+    }.get(field, {field: where})
+    with pytest.raises(MessageError, match="URLs are not allowed"):
+        octets(**fields)
 
 
 @pytest.mark.rule("LOG-01")

@@ -494,6 +494,14 @@ class TestLimits:
             sealed(text="é", encoding="8bit", envelope={"use_8bitmime": False})
 
 
+@pytest.mark.parametrize("field", ["attachments", "alternatives"])
+@pytest.mark.parametrize("given", [5, True, "x", b"x", {"content": "x"}, NOW, [5], ["x"], [None]])
+def test_what_is_no_list_of_parts(field: str, given: Any) -> None:
+    with pytest.raises(MessageError) as caught:
+        sealed(**{field: given})
+    assert caught.value.field in (field, f"{field}[0]")
+
+
 def test_the_same_fields_give_the_same_octets() -> None:
     tokens = iter(["1" * 32, "2" * 32])
     fields = FROM_TO | {"text": "t", "html": "h", "date": NOW, "message_id": "i@x", "base_boundary": "B" * 48}

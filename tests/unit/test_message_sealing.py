@@ -415,6 +415,12 @@ class TestIdentity:
         message = parsed(sealed(references=given, in_reply_to=given))
         assert message["references"] == message["in-reply-to"] == "<a@x> <b@x>"
 
+    @pytest.mark.parametrize("given", [5, True, 1.5, b"<a@x>", [5], NOW])
+    def test_what_are_no_references(self, given: Any) -> None:
+        with pytest.raises(MessageError) as caught:
+            sealed(references=given)
+        assert caught.value.field == "references"
+
     def test_many_references_fold(self) -> None:
         ids = [f"<{n:040}@x.example>" for n in range(50)]
         data = octets(sealed(references=ids))

@@ -51,7 +51,7 @@ def attachment_leaves(
     """
     inline: list[Leaf] = []
     attached: list[Leaf] = []
-    if isinstance(attachments, str | bytes | Mapping | Attachment):
+    if isinstance(attachments, str | bytes | Mapping | Attachment) or not isinstance(attachments, Iterable):
         raise MessageError("attachments: give a list of attachments", field="attachments")
     for number, given in enumerate(attachments):
         field = f"attachments[{number}]"

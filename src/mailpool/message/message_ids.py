@@ -26,9 +26,9 @@ def message_id(text: object, field: str) -> str:
     return f"<{bare}>"
 
 
-def message_ids(value: str | Iterable[str], field: str) -> list[str]:
+def message_ids(value: object, field: str) -> list[str]:
     """The Message-IDs in text, where white space separates them, or in a list of such texts."""
-    texts = [value] if isinstance(value, str) else list(value)
+    texts = list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes) else [value]
     found: list[str] = []
     for text in texts:
         if not isinstance(text, str):
