@@ -536,7 +536,6 @@ def test_no_field_reads_a_file_where_none_may(fields: dict[str, Any], tmp_path: 
         seal(fields, now=NOW, token=lambda: "0", access=Access.of("none"))
 
 
-@pytest.mark.rule("FIL-02")
 @pytest.mark.parametrize("name", ["href", "path"])
 @pytest.mark.parametrize(
     "field", ["text", "html", "amp", "watch_html", "calendar", "alternatives", "raw part"]
