@@ -44,7 +44,7 @@ def _add_contents(app: Any, name: str, source: list[str]) -> None:
     It is made here so that ``index.md`` stays plain text that any forge can show.
     """
     if name == root_doc:
-        pages = list(dict.fromkeys(re.findall(r"\]\(([a-z-]+)\.md\)", source[0])))
+        pages = list(dict.fromkeys(re.findall(r"\]\(([a-z0-9-]+)\.md\)", source[0])))
         source[0] += "\n```{toctree}\n:hidden:\n\n" + "\n".join(pages) + "\n```\n"
 
 

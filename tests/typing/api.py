@@ -23,8 +23,10 @@ from mailpool import (
     DeliveryUncertain,
     Envelope,
     Histogram,
+    LoginContext,
     Mailbox,
     MailpoolError,
+    Mechanism,
     Message,
     MessageError,
     OAuth2,
@@ -49,6 +51,22 @@ from mailpool import (
 from mailpool.testing import Authority, ReceivedMessage, ScriptedServer, in_thread
 
 FIELDS = {"from": "me@example.org", "to": "you@example.org", "subject": "Hi", "text": "Hello"}
+
+
+class OwnMechanism(Mechanism):
+    name = "X-OWN"
+
+    def __init__(self, credentials: Credentials, context: LoginContext) -> None:
+        assert_type(context.token, str | None)
+        self.said = context.nonce.encode()
+
+    @staticmethod
+    def made(credentials: Credentials, context: LoginContext) -> Mechanism:
+        return OwnMechanism(credentials, context)
+
+    def start(self) -> bytes:
+        self.complete = True
+        return self.said
 
 
 def making() -> None:
@@ -97,6 +115,11 @@ def credentials() -> None:
     Credentials("me", access_token=token)
     Credentials("me", access_token=lambda: ("token", 3_600))
     Credentials("me", access_token=OAuth2(provider="google", client_id="app", refresh_token="r"))
+    Credentials("me", "secret", method="SCRAM-SHA-256")
+    Credentials(method="EXTERNAL")
+    Credentials("me", "secret", method=OwnMechanism)
+    Credentials("me", method=OwnMechanism.made)
+    Credentials("me", "secret", method=7)  # type: ignore[arg-type]
     Credentials("me", access_token=lambda: 1)  # type: ignore[arg-type, return-value]
 
 

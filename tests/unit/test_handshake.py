@@ -12,7 +12,7 @@ from mailpool.errors import AuthenticationFailed, ConnectionFailed, ProtocolErro
 from mailpool.options import Credentials, Options
 from mailpool.results import Phase, Reply
 from mailpool.smtp.handshake import Compute, Expect, Login, Session, StartTLS, Write, handshake
-from mailpool.smtp.sasl import LoginContext
+from mailpool.smtp.sasl import LoginContext, Scram
 
 HELLO = "EHLO me.example"
 PLAIN = "AUTH PLAIN " + base64.b64encode(b"\0user\0secret").decode()
@@ -61,7 +61,9 @@ def run(
             assert left, f"not in the script: {said}"
             expected, reply = left.pop(0)
             assert said == expected
-            if isinstance(step, Login):
+            if isinstance(step, Compute):
+                answer = step.work()
+            elif isinstance(step, Login):
                 answer = LoginContext(token=reply, nonce="nonce")
             elif isinstance(step, (Expect, Write)):
                 assert reply is not None
@@ -328,6 +330,66 @@ class TestLogin:
             run(script, credentials=PASSWORD, encrypted=True)
         assert caught.value.reply is None
         assert not caught.value.temporary
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+class TestScram:
+    FIRST = "AUTH SCRAM-SHA-256 " + b64("n,,n=user,r=nonce")
+
+    def offer(self, iterations: int) -> str:
+        return "334 " + b64(f"r=noncemore,s=c2FsdA==,i={iterations}")
+
+    @pytest.mark.rule("SRV-11")
+    @pytest.mark.parametrize(("iterations", "computed"), [(4_096, []), (100_000, [("<compute>", None)])])
+    def test_what_takes_long_is_computed_elsewhere(self, iterations: int, computed: list[Any]) -> None:
+        expected = Scram("SCRAM-SHA-256", "user", "secret", nonce="nonce", gs2="n,,", binding=b"")
+        proof = expected.step(base64.b64decode(self.offer(iterations)[4:])).decode()
+        refusal = "334 " + b64("e=invalid-proof")
+        script = [GREETING, offers("AUTH PLAIN SCRAM-SHA-256"), LOGIN, (self.FIRST, self.offer(iterations))]
+        with pytest.raises(AuthenticationFailed, match=r"\(invalid-proof\)") as caught:
+            run(
+                [*script, *computed, (b64(proof), refusal), ("", "535 no")],
+                credentials=PASSWORD,
+                encrypted=True,
+            )
+        assert not caught.value.temporary
+
+    @pytest.mark.rule("TLS-10")
+    @pytest.mark.parametrize("reply", ["504 5.5.4 what?", "534 5.7.9 weak", "535 5.7.8 no"])
+    def test_a_refusal_is_not_followed_by_the_password(self, reply: str) -> None:
+        script = [GREETING, offers("AUTH PLAIN SCRAM-SHA-256"), LOGIN, (self.FIRST, reply)]
+        with pytest.raises(AuthenticationFailed, match="name another mechanism with auth_method"):
+            run(script, credentials=PASSWORD, encrypted=True)
+
+    @pytest.mark.rule("TLS-10")
+    def test_below_the_minimum_nothing_is_said(self) -> None:
+        with pytest.raises(AuthenticationFailed, match="demands more"):
+            run(
+                [GREETING, offers("AUTH PLAIN LOGIN CRAM-MD5"), LOGIN],
+                credentials=PASSWORD,
+                encrypted=True,
+                min_mechanism="SCRAM-SHA-256",
+            )
+
+    @pytest.mark.rule("TLS-10")
+    def test_what_is_offered_under_tls_only_counts_under_tls_only(self) -> None:
+        """What was taken out of the second list is missed, however long the first one was."""
+        with pytest.raises(AuthenticationFailed, match="demands more"):
+            run(
+                [
+                    GREETING,
+                    offers("STARTTLS", "AUTH SCRAM-SHA-256"),
+                    TLS,
+                    UPGRADE,
+                    offers("AUTH PLAIN"),
+                    LOGIN,
+                ],
+                credentials=PASSWORD,
+                min_mechanism="SCRAM-SHA-1",
+            )
 
 
 @pytest.mark.rule("P-19")
