@@ -1,0 +1,88 @@
+"""The guards of the other ways out, and how they are taken away: checks CMD and POL beside the eighty."""
+
+from __future__ import annotations
+
+from removals import removal
+
+SENDMAIL = "transports/sendmail.py"
+CARRIAGE = "transports/carriage.py"
+
+removal(
+    "CMD-01",
+    "an address that begins like an option",
+    (SENDMAIL, """if address.startswith(("-", '"-')):""", "if False:"),
+)
+removal(
+    "CMD-01",
+    "two hyphens before the recipients",
+    (SENDMAIL, '*self._args, "--", *envelope.recipients', "*self._args, *envelope.recipients"),
+)
+removal(
+    "CMD-02",
+    "which exit codes are temporary",
+    (SENDMAIL, "_TEMPORARY = frozenset({71, 74, 75})", "_TEMPORARY = frozenset(_EXITS)"),
+)
+removal(
+    "CMD-02",
+    "no more than the beginning of stderr",
+    (SENDMAIL, "kept = (kept + block)[:_MOST_STDERR]", "kept = kept + block"),
+)
+removal(
+    "CMD-02",
+    "stderr is escaped",
+    (
+        SENDMAIL,
+        'return str(Reply(0, tuple(line.strip().encode() for line in lines if line.strip()))).removeprefix("0 ")',
+        'return " / ".join(lines)',
+    ),
+)
+removal(
+    "CMD-02",
+    "the program is killed with what it has started",
+    (SENDMAIL, "os.killpg(self._process.pid, signal.SIGKILL)", "self._process.kill()"),
+)
+removal(
+    "CMD-02",
+    "the program is killed at all",
+    (SENDMAIL, "os.killpg(self._process.pid, signal.SIGKILL)", "return"),
+)
+removal(
+    "CMD-02",
+    "success is believed only of one that has read everything",
+    (SENDMAIL, "if code == 0 and run.whole:", "if code == 0:"),
+)
+removal(
+    "CMD-02",
+    "one that has everything is not killed for its caller",
+    (SENDMAIL, "            if not run.whole:\n                raise\n", "            raise\n"),
+)
+removal(
+    "POL-01",
+    "nothing is taken after close",
+    (CARRIAGE, "if self._draining or self._closing is not None:", "if False:"),
+)
+removal(
+    "POL-02",
+    "foreign exceptions are outcomes",
+    ("transports/handover.py", "if isinstance(error, MailpoolError):", "if True:"),
+)
+removal(
+    "POL-02",
+    "a carrier that does not stop is left behind",
+    (CARRIAGE, "asyncio.wait(pending, timeout=_GRACE)", "asyncio.wait(pending)"),
+)
+removal(
+    "POL-03",
+    "whoever waits is told of the end",
+    (CARRIAGE, "if delivery not in self._under_way:", "if False:"),
+)
+removal(
+    "POL-04",
+    "the rate holds",
+    (CARRIAGE, "self._pacing.take(now, len(batch))", "None"),
+)
+removal(
+    "POL-14",
+    "draining ends in time",
+    (CARRIAGE, "async with asyncio.timeout(timeout):", "async with asyncio.timeout(None):"),
+)
