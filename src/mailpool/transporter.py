@@ -61,16 +61,17 @@ def create_transport(
     :param options: a URL (``"smtps://user:pass@host:465/?pool=true"``), a mapping, or ready `Options`; or a `Carrier`,
         or the URL of one (``"file:///var/spool/out?format=maildir"``, ``"sendmail:"``)
     :param keywords: the same by name, in addition; see `mailpool.options.Options` for each with its unit and default.
-        With a carrier only those have a meaning that have nothing to do with SMTP
+        With a carrier only those have a meaning that have nothing to do with SMTP; the others are refused, and with the
+        URL of one ignored
     :raises ConfigurationError: an option is unknown, malformed or contradicts another; it names the option
     """
     if isinstance(options, str) and names_carrier(options):
-        options, in_url = carrier_of(options)
-        keywords = {**in_url, **keywords}
+        carrier, in_url = carrier_of(options)
+        return Transporter(common_options({**in_url, **keywords}, ignore_smtp=True), carrier=carrier)
     if isinstance(options, Carrier):
         if isinstance(options, type):
             raise ConfigurationError(f"{options.__name__} is a class: give a carrier that is made of it")
-        return Transporter(common_options(keywords), carrier=options)
+        return Transporter(common_options(keywords, ignore_smtp=False), carrier=options)
     if isinstance(options, Options):
         return Transporter(dataclasses.replace(options, **keywords))
     return Transporter(parse_options(options, **keywords))
@@ -221,6 +222,7 @@ class Transporter:
         :raises SendError: with the phase that failed
         """
         if self.carrier is not None:
+            self._bound()  # so that what it opens now is closed with the rest
             return await verify_carrier(self.carrier)
         return await verify(self.options, self._connector)
 

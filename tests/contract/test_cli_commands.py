@@ -213,3 +213,15 @@ async def test_help_and_version() -> None:
         assert "Usage" in out
         assert "--lose" not in out
     assert (await mailpool("--version"))[1].startswith("mailpool ")
+
+
+async def test_other_ways_out_are_urls_too(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/out?format=maildir"
+    status, out, err = await mailpool(*send("--url", url, "--to", "b@example.com", "--text", "hi"))
+    assert (status, err) == (0, "")
+    assert "1 accepted" in out
+    assert len(list((tmp_path / "out" / "new").iterdir())) == 1
+    status, out, _ = await mailpool("verify", "--url", "memory:")
+    assert status == 0
+    assert "memory" in out
+    assert "TLS" not in out

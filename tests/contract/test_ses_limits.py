@@ -436,7 +436,7 @@ async def test_verify_tells_of_the_account(amazon: Amazon) -> None:
     amazon.account = refuse(403, "InvalidClientTokenId")
     with pytest.raises(AuthenticationFailed, match="InvalidClientTokenId"):
         await transporter.verify()
-    await ses.close()
+    await transporter.close()
 
 
 async def test_no_secret_is_shown(amazon: Amazon, caplog: pytest.LogCaptureFixture) -> None:

@@ -292,6 +292,16 @@ def test_wrong_urls_say_what_is_wrong(url: str, option: str) -> None:
     assert caught.value.option == option
 
 
+def test_beside_a_url_options_of_smtp_are_checked_and_have_no_effect() -> None:
+    transporter = create_transport(
+        "memory:", pool=True, max_messages=7, auth=("me", "secret"), max_connections=2
+    )
+    assert transporter.options == Options(max_connections=2)
+    for wrong in ({"pool": "yes"}, {"nonsense": 1}, {"min_connections": 9}):
+        with pytest.raises(ConfigurationError):
+            create_transport("memory:", **wrong)
+
+
 @pytest.mark.parametrize("name", ["host", "auth", "pool", "starttls", "max_messages", "format", "nonsense"])
 def test_options_that_have_no_meaning_for_a_carrier_are_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{name}: has no meaning") as caught:
@@ -321,9 +331,18 @@ def test_wrong_arguments_are_refused(make: Any) -> None:
 
 async def test_verify_asks_the_carrier() -> None:
     class Healthy(MemoryCarrier):
+        closed = 0
+
         async def verify(self) -> str:
             return "healthy"
 
-    found = await create_transport(Healthy()).verify()
+        async def close(self) -> None:
+            self.closed += 1
+
+    transporter = create_transport(Healthy())
+    found = await transporter.verify()
     assert (found.host, found.greeting, list(found.timings)) == ("memory", "healthy", ["verify"])
+    await transporter.close()
+    assert isinstance(transporter.carrier, Healthy)
+    assert transporter.carrier.closed == 1
     assert (await create_transport(MemoryCarrier()).verify()).greeting == ""

@@ -44,8 +44,11 @@ def verify(
 
 
 async def _look(transporter: Transporter, timeout: float) -> Verification:
-    async with asyncio.timeout(timeout):
-        return await transporter.verify()
+    try:
+        async with asyncio.timeout(timeout):
+            return await transporter.verify()
+    finally:
+        await transporter.close()
 
 
 def _tell_failure(error: SendError, console: Console) -> None:
@@ -67,6 +70,8 @@ def _tell(found: Verification, console: Console) -> None:
 
 
 def _facts(found: Verification) -> list[tuple[str, str]]:
+    if found.port == 0:  # not SMTP
+        return [("goes out by", found.host), ("says", found.greeting or "nothing")]
     offers = [f"{name} {text}".rstrip() for name, text in found.capabilities.keywords.items()]
     facts = [
         ("server", f"{found.host} port {found.port} ({found.address})"),

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigurationError
-from ..options import Options
+from ..options import Options, parse_options
 from .carrier import Carrier
 
 # The options that have a meaning for every transport; what is SMTP's alone is refused for the others.
@@ -27,11 +27,16 @@ _WORDS: Mapping[str, bool] = {"true": True, "false": False}
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f]")
 
 
-def common_options(given: Mapping[str, Any]) -> Options:
+def common_options(given: Mapping[str, Any], *, ignore_smtp: bool) -> Options:
     """Options for a transporter that does not speak SMTP.
 
+    :param ignore_smtp: whether options of SMTP are checked and then left out, and not refused: right where the way out
+        is chosen by a URL, which the program that gives them has not written
     :raises ConfigurationError: one is unknown, malformed, or has a meaning with SMTP only
     """
+    if ignore_smtp:
+        parse_options(**given)
+        given = {key: value for key, value in given.items() if key in COMMON}
     for key in given:
         # The others would be options of SMTP, or of the carrier itself.
         if key not in COMMON:
