@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import secrets
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -77,4 +77,4 @@ class Preparation:
 
 
 def _token() -> str:
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()

@@ -16,7 +16,7 @@ from .tokens import Tokens
 
 # Nearly all mail needs only this: an address, or a plain name before one in angle brackets.
 _SIMPLE: Final = re.compile(
-    rf"[ \t]*(?:{PLAIN_ADDRESS}|([A-Za-z0-9_\-'\u00a0-\ud7ff][^\x00-\x1f\x7f()<>\[\]:;@\\,\"=]*+)<{PLAIN_ADDRESS}>)[ \t]*(?:,|\Z)"
+    rf"[ \t]*(?:{PLAIN_ADDRESS}|([A-Za-z0-9_\-'\u00a0-\ud7ff][^\x00-\x1f\x7f()<>\[\]:;@\\,\"=\ud800-\udfff]*+)<{PLAIN_ADDRESS}>)[ \t]*(?:,|\Z)"
 )
 _WORDS: Final = ("atom", "quoted")
 
@@ -38,7 +38,8 @@ def read_address_list(text: str) -> tuple[Mailbox, ...]:
             if name is None:
                 found.append(Mailbox._checked("", f"{local}@{domain.lower()}"))
             else:
-                found.append(Mailbox(name, f"{named_local}@{named_domain}"))
+                # The name is checked, too: the pattern takes no control character and no half of a surrogate pair.
+                found.append(Mailbox._checked(name.rstrip(" "), f"{named_local}@{named_domain.lower()}"))
             position = simple.end()
             continue
         element = _Element(text, position)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from ..access import Access
-from ..address import Addresses, Envelope, Mailbox, ascii_domain, display_pieces, parse_mailboxes
+from ..address import Envelope, Mailbox, ascii_domain, parse_mailboxes
 from ..content import Content
 from ..errors import MessageError
 from .about import Custom, about, more_about
+from .address_headers import Mailboxes, address_header, written_header
 from .custom_headers import renamed, split_headers
 from .envelopes import envelope_of, keep_promises, refuse_many
 from .fields import Fields
-from .folding import LINE, fold_pieces
+from .letter import letter
 from .message_body import body, usual_body
 from .message_ids import message_id
 from .texts import USUAL_STYLE, TextStyle
 from .writing import assembled, written
 
-_LONGEST_REMEMBERED: Final = 320
 _LONGEST_TOKEN: Final = 48
 _MIME_VERSION: Final = "MIME-Version: 1.0\r\n"
-
-Mailboxes = tuple[Mailbox, ...]
 
 
 def composed(
@@ -40,6 +37,11 @@ def composed(
 
     ``unusual`` is whether any of them is more than nearly all messages have: the others do not pay for those.
     """
+    fresh = _checked_token(token())
+    if not unusual:
+        found = letter(fields, now, fresh)
+        if found is not None:
+            return found
     custom: Custom = []
     if fields.get("headers"):
         fields, custom = split_headers(fields)
@@ -55,7 +57,6 @@ def composed(
     else:
         envelope = envelope_of(given, sender, recipients)
 
-    fresh = _checked_token(token())
     identity = fields.get("message_id")
     if identity is not None:
         identity = message_id(identity, "message_id")
@@ -90,11 +91,11 @@ def composed(
 def _participants(fields: Fields, words: str) -> tuple[Mailbox | None, Mailboxes, str]:
     """Who sends it, to whom it goes, and the header fields that say so; From is the first if there is one."""
     get = fields.get
-    authors, head = _address_header("From", "from", get("from"), words)
+    authors, head = address_header("From", "from", get("from"), words)
     sender = authors[0] if authors else None
     given = get("sender")
     if given is not None:
-        senders, line = _address_header("Sender", "sender", given, words)
+        senders, line = address_header("Sender", "sender", given, words)
         if len(senders) > 1:
             raise MessageError("sender: only one address may send; give the others in from", field="sender")
         if senders:
@@ -102,13 +103,13 @@ def _participants(fields: Fields, words: str) -> tuple[Mailbox | None, Mailboxes
             head += line
     elif len(authors) > 1:
         # RFC 5322 §3.6.2 asks for a Sender where there are several authors.
-        head += _address_header("Sender", "sender", authors[0], words)[1]
+        head += address_header("Sender", "sender", authors[0], words)[1]
     # Not remembered: it is another one each time, and a cache of what never comes again costs as much as the work.
-    recipients, line = _written_header("To", "to", get("to"), words)
+    recipients, line = written_header("To", "to", get("to"), words)
     head += line
     given = get("cc")
     if given is not None:
-        copied, line = _address_header("Cc", "cc", given, words)
+        copied, line = address_header("Cc", "cc", given, words)
         recipients += copied
         head += line
     given = get("bcc")
@@ -116,39 +117,8 @@ def _participants(fields: Fields, words: str) -> tuple[Mailbox | None, Mailboxes
         recipients += parse_mailboxes(given, "bcc")
     given = get("reply_to")
     if given is not None:
-        head += _address_header("Reply-To", "reply_to", given, words)[1]
+        head += address_header("Reply-To", "reply_to", given, words)[1]
     return sender, recipients, head
-
-
-def _address_header(name: str, field: str, value: Addresses, words: str) -> tuple[Mailboxes, str]:
-    """The mailboxes of an address field, and its header with its CRLF (``""`` when there are none)."""
-    if isinstance(value, str) and len(value) <= _LONGEST_REMEMBERED:
-        return _remembered_header(name, field, value, words)
-    return _written_header(name, field, value, words)
-
-
-def _written_header(name: str, field: str, value: Addresses, words: str) -> tuple[Mailboxes, str]:
-    mailboxes = parse_mailboxes(value, field)
-    if not mailboxes:
-        return (), ""
-    if len(mailboxes) == 1:
-        pieces = display_pieces(mailboxes[0], words)
-        line = f"{name}: {' '.join(pieces)}\r\n"
-        return mailboxes, line if len(line) <= LINE + 2 else fold_pieces(name, pieces)
-    return mailboxes, fold_pieces(name, _list_pieces(mailboxes, words))
-
-
-# A program sends from few addresses, and often the same message to each recipient at several of its attempts.
-_remembered_header = lru_cache(maxsize=1024)(_written_header)
-
-
-def _list_pieces(mailboxes: Iterable[Mailbox], words: str) -> list[str]:
-    pieces: list[str] = []
-    for mailbox in mailboxes:
-        pieces += display_pieces(mailbox, words)
-        pieces[-1] += ","
-    pieces[-1] = pieces[-1][:-1]
-    return pieces
 
 
 def _id_domain(sender: Mailbox | None, envelope: Envelope, hostname: str) -> str:

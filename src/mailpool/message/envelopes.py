@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from ..address import Envelope, Mailbox, parse_mailboxes
@@ -10,7 +11,8 @@ from ..content import Content
 from ..errors import AddressError, MessageError
 from .fields import refuse_unknown
 
-_PATHS: Final = frozenset(("to", "cc", "bcc"))
+_PATHS_IN_ORDER: Final = ("to", "cc", "bcc")
+_PATHS: Final = frozenset(_PATHS_IN_ORDER)
 _KEYS: Final = _PATHS | {"from", "size", "use_8bitmime"}
 
 
@@ -28,20 +30,29 @@ def envelope_of(given: Any, sender: Mailbox | None, recipients: Iterable[Mailbox
         return given
     if not isinstance(given, Mapping):
         raise MessageError("envelope: give an Envelope or a mapping with from and to", field="envelope")
-    refuse_unknown(given, _KEYS, "envelope")
+    if not given.keys() <= _KEYS:
+        refuse_unknown(given, _KEYS, "envelope")
     if "from" in given:
         origin = given["from"]
-        senders = () if origin in ("", "<>", None) else parse_mailboxes(origin, "envelope.from")
+        if isinstance(origin, str):
+            senders = _senders(origin)
+        else:
+            senders = () if origin is None else parse_mailboxes(origin, "envelope.from")
         if len(senders) > 1:
             raise AddressError("envelope.from: a message has one sender", field="envelope.from")
         sender = senders[0] if senders else None
-    if not _PATHS.isdisjoint(given.keys()):
-        recipients = [
-            mailbox
-            for key in ("to", "cc", "bcc")
-            for mailbox in parse_mailboxes(given.get(key), f"envelope.{key}")
-        ]
+    if not _PATHS.isdisjoint(given):
+        recipients = ()
+        for key in _PATHS_IN_ORDER:
+            people = given.get(key)
+            if people is not None:
+                recipients += parse_mailboxes(people, f"envelope.{key}")
     return Envelope.between(sender, recipients)
+
+
+@lru_cache(maxsize=256)  # a program sends from few addresses
+def _senders(origin: str) -> tuple[Mailbox, ...]:
+    return () if origin in ("", "<>") else parse_mailboxes(origin, "envelope.from")
 
 
 def keep_promises(given: Any, content: Content) -> None:

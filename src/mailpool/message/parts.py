@@ -47,7 +47,7 @@ class Multipart:
 
 Part: TypeAlias = Leaf | Multipart
 
-_HEADER: Final = {
+TEXT_HEADER: Final = {
     (subtype, encoding): (
         f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n"
     )
@@ -59,7 +59,7 @@ _HEADER: Final = {
 def text_leaf(subtype: str, text: str) -> Leaf:
     """The part that holds ``text``; ``subtype`` is ``plain`` or ``html``."""
     encoding, body = encoded_text(text)
-    return Leaf(_HEADER[subtype, encoding], body, encoding)
+    return Leaf(TEXT_HEADER[subtype, encoding], body, encoding)
 
 
 def page(html: Leaf, inline: Sequence[Leaf]) -> Part:

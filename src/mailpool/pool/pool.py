@@ -32,9 +32,10 @@ from ..policy.batch import next_batch
 from ..policy.rate import Limiter
 from ..results import Phase
 from ..smtp.transaction import Transaction, Verdict, prepare
-from .delivery import Delivery, Pending
+from .delivery import Delivery
 from .lanes import PoolLane, lane_of
 from .ledger import Ledger
+from .pending import Pending
 from .queue import Queue
 from .roster import Notify, Roster
 from .settlement import Next, absorb, failure, next_step, result, told, whole_result

@@ -27,8 +27,9 @@ from ..message import Sealed
 from ..options import Credentials, Options
 from ..policy.assignment import Lane
 from ..policy.backoff import half_jitter
-from ..pool.delivery import Delivery, Pending
+from ..pool.delivery import Delivery
 from ..pool.ledger import Ledger
+from ..pool.pending import Pending
 from ..pool.queue import Queue
 from ..pool.statistics import Counts, Histogram, PoolStats
 from ..results import Phase, SendResult
