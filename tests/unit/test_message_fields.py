@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import email.policy
+import io
 import sys
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -544,3 +545,17 @@ def test_defaults_may_have_any_field() -> None:
     data = octets(seal(FROM_TO | {"headers": {"X-B": "c"}}, now=NOW, token=lambda: TOKEN, defaults=defaults))
     assert b"One-Click" in data
     assert b"X-A: b\r\nX-B: c\r\n" in data
+
+
+@pytest.mark.parametrize(
+    "defaults",
+    [
+        {"attachments": ({"content": b"x"} for _ in range(2))},
+        {"headers": iter([("X-A", "b")])},
+        {"text": io.BytesIO(b"x")},
+        {"alternatives": map(dict, [[]])},
+    ],
+)
+def test_a_default_that_only_the_first_message_would_get_is_refused(defaults: dict[str, Any]) -> None:
+    with pytest.raises(MessageError, match="only once"):
+        seal(FROM_TO, now=NOW, token=lambda: TOKEN, defaults=defaults)

@@ -197,6 +197,12 @@ def message_fields(
     if not defaults.keys() <= _USUAL:
         refuse_unknown(defaults, FIELD_NAMES, "defaults")
         usual = False
+    for name, value in defaults.items():
+        if hasattr(value, "__next__") or hasattr(value, "__anext__"):
+            raise MessageError(
+                f"defaults: {name} can be read only once, and is for every message; give a list, or the content itself",
+                field=name,
+            )
     merged = {**defaults, **given}
     if defaults.get("headers") and given.get("headers"):
         merged["headers"] = _merged_headers(defaults["headers"], given["headers"])
