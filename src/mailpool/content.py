@@ -73,6 +73,18 @@ class Source(Protocol):
         ...
 
 
+def with_head(head: bytes, content: Content) -> Content:
+    """``content`` after more header fields, which are 7-bit and end in CRLF."""
+    if isinstance(content, BytesContent):
+        return BytesContent(
+            head + content.data,
+            eight_bit=content.eight_bit,
+            utf8_headers=content.utf8_headers,
+            crlf_only=content.crlf_only,
+        )
+    return StreamedContent([head, content], eight_bit=content.eight_bit, utf8_headers=content.utf8_headers)
+
+
 class StreamedContent:
     """Content in pieces: octets, and sources of octets that are read when they are sent.
 

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from email.message import Message as StdlibMessage
 from typing import Any
 
+from .hooks import Hooks, in_a_task
 from .message import Message, Sealed, seal
+from .message.awaiting import CONTENT_FIELDS, awaited, in_lists, must_wait
 from .message.dkim import Signatures, signed
+from .message.fields import message_fields
 from .message.smime import Protection, protected
+from .message.sources import Found
 from .options import Options
 
 AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
 
 
 class Preparation:
-    """Seals the messages of one transporter."""
+    """Seals the messages of one transporter.
+
+    ``hooks`` are the user's. ``access`` is what messages may read: it comes from the options, and nothing that belongs to
+    a message can reach it.
+    """
 
     def __init__(self, options: Options, repaired: Callable[[str, str], None] = lambda *_: None) -> None:
         """``repaired`` is told the Message-ID and each thing that was repaired in the addresses of a message."""
+        self.hooks = Hooks()
         self._hostname = options.name or socket.gethostname() or "localhost"
         self._defaults = options.defaults or None
         self._access = options.access
@@ -31,31 +41,73 @@ class Preparation:
         self._signs = options.smime is not None or options.dkim is not None
         self._protection = Protection(options.smime)
         self._signatures = Signatures(options.dkim)
+        self._defaults_wait = _may_wait(options.defaults)
         self._second = -1
         self._moment = datetime.datetime.min
 
-    def seal(self, message: AnyMessage) -> Sealed:
-        """The message as octets and envelope; one that is sealed already stays as it is.
+    def prepare(self, message: AnyMessage) -> Sealed | Coroutine[Any, Any, Sealed]:
+        """The message as octets and envelope, or the rest of the way there if something has to be awaited first.
 
-        :raises MessageError: a field cannot be sent as it is
+        All that comes before the first thing that has to be awaited has been done then. A message that is sealed already
+        stays as it is.
+
+        :raises MessageError: a field cannot be sent as it is, or a hook failed
         """
         if isinstance(message, Sealed):
             return message
+        if not (self.hooks or self._defaults_wait or _may_wait(message)):
+            return self._signed(self._seal(message, self._defaults), message)
+        steps = self._steps(message)
+        try:
+            steps.send(None)
+        except StopIteration as done:
+            sealed: Sealed = done.value
+            return sealed
+        return steps
+
+    async def _steps(self, message: Mapping[str, Any] | Message | StdlibMessage) -> Sealed:
+        final, defaults = message, self._defaults
+        if isinstance(message, Mapping | Message):
+            raw = message.raw if isinstance(message, Message) else message.get("raw")
+            if raw is None:
+                message, defaults = message_fields(message, defaults)[0], None
+            else:
+                message = message_fields(message, None)[0]
+            fields = in_lists(message)
+            if self.hooks:
+                own = {name: _copy(value) for name, value in fields.items()}
+                fields = in_lists(await self.hooks.run("compose", own, Mapping))
+            if must_wait(fields, self._access):
+                await in_a_task()
+                fields = await awaited(fields, self._access, self._fetch)
+            final = fields
+        sealed: Sealed = await self.hooks.run("sealed", self._seal(final, defaults), Sealed)
+        # A copy: the hook may keep its own.
+        return self._signed(dataclasses.replace(sealed), final)
+
+    def _signed(self, sealed: Sealed, message: object) -> Sealed:
+        # By far the most messages bring no keys of their own.
+        if self._signs or type(message) is not dict or "dkim" in message or "smime" in message:
+            self._sign(sealed, message)
+        return sealed
+
+    def _seal(
+        self,
+        message: Mapping[str, Any] | Message | StdlibMessage,
+        defaults: Mapping[str, Any] | None,
+    ) -> Sealed:
         sealed = seal(
             message,
             now=self._now(),
             token=_token,
             hostname=self._hostname,
-            defaults=self._defaults,
+            defaults=defaults,
             access=self._access,
             lenient=self._lenient,
         )
         if sealed.repairs:
             for repair in sealed.repairs:
                 self._repaired(sealed.message_id, repair)
-        # By far the most messages bring no keys of their own.
-        if self._signs or type(message) is not dict or "dkim" in message or "smime" in message:
-            self._sign(sealed, message)
         return sealed
 
     def _sign(self, sealed: Sealed, message: object) -> None:
@@ -66,6 +118,12 @@ class Preparation:
         keys = self._signatures.keys_for(message)
         if keys:
             sealed.content = signed(sealed.content, keys, self._second)
+
+    async def _fetch(self, url: str, headers: Mapping[str, str] | None, field: str) -> Found:
+        # Imported late: it needs an extra, and few programs have it fetch anything.
+        from .net.fetch import fetch
+
+        return await fetch(url, headers, field, self._access)
 
     def _now(self) -> datetime.datetime:
         """The local time to the second, which is all that Date tells; the same object within one second."""
@@ -78,3 +136,26 @@ class Preparation:
 
 def _token() -> str:
     return os.urandom(16).hex()
+
+
+def _may_wait(message: Mapping[str, Any] | Message | StdlibMessage) -> bool:
+    """Whether any content may have to be awaited, by the look of it; nearly always the answer is no."""
+    if isinstance(message, Message):
+        contents = [getattr(message, name, None) for name in CONTENT_FIELDS]
+    elif isinstance(message, Mapping):
+        for value in message.values():
+            if type(value) is not str:
+                break
+        else:
+            return False
+        contents = [message[name] for name in CONTENT_FIELDS if name in message]
+    else:
+        return False
+    return not all(content is None or isinstance(content, str | bytes) for content in contents)
+
+
+def _copy(value: Any) -> Any:
+    """One level of it: a hook changes its own message and not what others share."""
+    if isinstance(value, list):
+        return list(value)
+    return dict(value) if isinstance(value, dict) else value

@@ -18,13 +18,15 @@ from collections.abc import (
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
-from .errors import ConfigurationError, PoolClosed, UsageError
+from .errors import ConfigurationError, PoolClosed, QueueFull, UsageError
 from .events import Events, Handler
+from .hooks import Hook
 from .message import Sealed
 from .net.connect import Connector, connect
 from .options import Credentials, Options, parse_options
 from .pool.statistics import PoolStats
 from .preparation import AnyMessage, Preparation
+from .preparing import Preparing
 from .results import Phase, SendResult
 from .transports.carriage import Carriage
 from .transports.carrier import Carrier, name_of
@@ -38,6 +40,7 @@ log = logging.getLogger("mailpool")
 
 M = TypeVar("M", bound=AnyMessage)
 H = TypeVar("H", bound=Handler)
+K = TypeVar("K", bound=Hook)
 
 
 @dataclasses.dataclass(slots=True)
@@ -95,6 +98,7 @@ class Transporter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._preparation = Preparation(options, self._tell_repair)
+        self._preparing: Preparing  # made with the transport
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -111,6 +115,9 @@ class Transporter:
         A plain function: fields are checked and the place in the queue is taken before it returns (P-20a). When
         ``max_queue`` messages wait, this one waits for its turn to be queued.
 
+        A message that has to be awaited itself, for an async iterator, a URL or an async hook, is prepared first: it
+        counts as waiting, takes its place when it is prepared, and what is wrong with it is raised by the awaitable.
+
         :param message: a mapping or `Message` of fields, an ``email.message.EmailMessage``, a mapping with ``raw`` and
             ``envelope``, or a `Sealed` one, as ``close`` returns them
         :param priority: higher ones pass lower ones in the queue; the default is 0, bulk mail may use -1
@@ -120,10 +127,7 @@ class Transporter:
         :raises PoolClosed: ``close`` or ``drain`` has begun
         :raises SendError: from the awaitable: what the server said, and in which phase (P-16)
         """
-        transport = self._bound()
-        return transport.submit(
-            self._preparation.seal(message), priority=priority, deadline=deadline, auth=_identity(auth)
-        )
+        return self._submit(message, priority=priority, deadline=deadline, auth=_identity(auth))
 
     def send_soon(
         self,
@@ -137,13 +141,8 @@ class Transporter:
 
         :raises QueueFull: ``max_queue`` messages wait already; the other arguments and errors are `send_mail`'s
         """
-        transport = self._bound()
-        transport.submit(
-            self._preparation.seal(message),
-            priority=priority,
-            deadline=deadline,
-            auth=_identity(auth),
-            may_wait=False,
+        self._submit(
+            message, priority=priority, deadline=deadline, auth=_identity(auth), may_wait=False
         ).add_done_callback(self._report)
 
     async def send_many(
@@ -158,7 +157,7 @@ class Transporter:
         :param source: messages as `send_mail` takes them
         :param priority: as in `send_mail`; below its default, so that single messages pass a batch
         """
-        transport = self._bound()
+        self._bound()
         ended: asyncio.Queue[SendOutcome[M] | None] = asyncio.Queue()
         futures: set[asyncio.Future[SendResult]] = set()
         backlog = max(100, 4 * self.options.max_connections * self.options.pipeline_depth)
@@ -177,7 +176,7 @@ class Transporter:
 
         def start(item: M) -> None:
             try:
-                future = transport.submit(self._preparation.seal(item), priority=priority)
+                future = self._submit(item, priority=priority)
             except Exception as error:  # whatever is wrong with one message, the others go on
                 ended.put_nowait(SendOutcome(item, error=error))
                 return
@@ -192,7 +191,7 @@ class Transporter:
                     while ended.qsize() > backlog:
                         consumed.clear()
                         await consumed.wait()
-                    if not (transport.is_idle() or await transport.room()):
+                    if not (self.is_idle() or await self._room()):
                         raise PoolClosed(
                             "the transporter was closed before the source was exhausted", phase=Phase.QUEUE
                         )
@@ -232,7 +231,9 @@ class Transporter:
         """Whether there is room for more messages (P-20): fewer than ``max_connections × pipeline_depth`` wait."""
         if self._closed:
             return False
-        return self._transport is None or self._transport.is_idle()
+        if self._transport is None:
+            return True
+        return self._preparing.has_room and self._transport.is_idle()
 
     @overload
     def on(self, event: str) -> Callable[[H], H]: ...
@@ -250,11 +251,33 @@ class Transporter:
             return lambda function: self.on(event, function)
         self._events.add(event, handler)
         # One that comes while there is room is called soon, not at the next change (P-20).
-        if event == "idle" and self._transport is not None and self._transport.is_idle():
+        if event == "idle" and self._transport is not None and self.is_idle():
             self._events.call_last("idle")
         elif event == "idle":
             self._start_if_possible()
         return handler
+
+    @overload
+    def use(self, stage: str) -> Callable[[K], K]: ...
+
+    @overload
+    def use(self, stage: str, hook: K) -> K: ...
+
+    def use(self, stage: str, hook: Any = None) -> Any:
+        """Let ``hook`` see each message on its way, after the hooks that came before; without it, a decorator.
+
+        A hook is plain or async. What it raises fails that message: `MailpoolError` as it is, anything else as the cause
+        of a `MessageError`. It does not change what messages may read (``access``).
+
+        :param stage: ``"compose"``: the hook is given the fields, a dict, and changes them or returns others.
+            ``"sealed"``: it is given the `Sealed` message, and may return another
+        :param hook: called with one argument
+        :raises ConfigurationError: there is no such stage
+        """
+        if hook is None:
+            return lambda function: self.use(stage, function)
+        self._preparation.hooks.add(stage, hook)
+        return hook
 
     def off(self, event: str, handler: Handler) -> None:
         """Take a handler away."""
@@ -266,7 +289,10 @@ class Transporter:
         :raises UsageError: called before the first use and outside of an event loop
         :raises PoolClosed: closed before it was ever used
         """
-        return self._bound().stats()
+        stats = self._bound().stats()
+        if self._preparing:
+            stats = dataclasses.replace(stats, held_back=stats.held_back + len(self._preparing))
+        return stats
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -278,7 +304,24 @@ class Transporter:
         :returns: the messages that were not sent; `send_mail` of another transporter takes them as they are
         """
         self._closed = True
-        return await self._end(lambda transport: transport.drain(timeout, close_timeout=close_timeout))
+        return await self._end(lambda transport: self._drain(transport, timeout, close_timeout))
+
+    async def _drain(self, transport: Transport, timeout: float | None, close_timeout: float) -> list[Sealed]:
+        if self._preparing:
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._preparing.all_ended()
+            except TimeoutError:
+                await self._preparing.close(close_timeout)
+            except asyncio.CancelledError:
+                # Nobody comes back to close what is left open.
+                await self._close(transport, 0)
+                raise
+            if timeout is not None:
+                timeout = max(0.0, timeout - (loop.time() - started))
+        return await transport.drain(timeout, close_timeout=close_timeout)
 
     async def close(self, timeout: float = 10.0) -> list[Sealed]:
         """Close all connections and clear the queue; every waiting message ends with `PoolClosed` (P-29).
@@ -287,7 +330,12 @@ class Transporter:
         :returns: the messages that were not sent
         """
         self._closed = True
-        return await self._end(lambda transport: transport.close(timeout))
+        return await self._end(lambda transport: self._close(transport, timeout))
+
+    async def _close(self, transport: Transport, timeout: float) -> list[Sealed]:
+        if self._preparing:
+            await self._preparing.close(timeout)
+        return await transport.close(timeout)
 
     async def _end(self, end: Callable[[Transport], Awaitable[list[Sealed]]]) -> list[Sealed]:
         if self._transport is None:
@@ -336,7 +384,66 @@ class Transporter:
         else:
             make = pooled_smtp if self.options.pool else plain_smtp
             self._transport = make(self.options, self._events.emit, self._connector)
+        most = self.options.max_connections * self.options.pipeline_depth
+        self._preparing = Preparing(min(most, self.options.max_queue), self._tell_room)
         return self._transport
+
+    def _submit(
+        self,
+        message: AnyMessage,
+        *,
+        priority: int = 0,
+        deadline: float | None = None,
+        auth: Credentials | None = None,
+        may_wait: bool = True,
+    ) -> asyncio.Future[SendResult]:
+        transport = self._bound()
+        prepared = self._preparation.prepare(message)
+        if isinstance(prepared, Sealed):
+            if self._closed and self._preparing:
+                raise PoolClosed("the transporter is closed and takes no more messages", phase=Phase.QUEUE)
+            return transport.submit(
+                prepared, priority=priority, deadline=deadline, auth=auth, may_wait=may_wait
+            )
+        try:
+            self._refuse_more(may_wait)
+        except BaseException:
+            prepared.close()
+            raise
+        return self._preparing.start(
+            prepared,
+            lambda sealed, left: transport.submit(sealed, priority=priority, deadline=left, auth=auth),
+            self.options.deadline if deadline is None else deadline,
+        )
+
+    def _refuse_more(self, may_wait: bool) -> None:
+        """:raises PoolClosed:
+        :raises QueueFull:
+        """
+        if self._closed:
+            raise PoolClosed("the transporter is closed and takes no more messages", phase=Phase.QUEUE)
+        if not may_wait and len(self._preparing) + self.stats().queued >= self.options.max_queue:
+            raise QueueFull(
+                f"{self.options.max_queue} messages wait already (max_queue); pull from your source when `idle` says "
+                "so, or await send_mail",
+                phase=Phase.QUEUE,
+                temporary=True,
+            )
+
+    async def _room(self) -> bool:
+        """Wait until ``is_idle``; false when the transporter closes instead."""
+        assert self._transport is not None
+        while not self._closed:
+            if not await self._transport.room():
+                return False
+            if self._preparing.has_room:
+                return True
+            await self._preparing.changed()
+        return False
+
+    def _tell_room(self) -> None:
+        if self.is_idle():
+            self._events.emit("idle")
 
     def _start_if_possible(self) -> None:
         try:

@@ -185,7 +185,7 @@ def test_memory_stays_flat_over_a_large_source() -> None:
 
 
 def selectors(message: Any, option: Any = None) -> list[str]:
-    octets = octets_of(Preparation(parse_options(host="h", dkim=option)).seal(message).content)
+    octets = octets_of(Preparation(parse_options(host="h", dkim=option)).prepare(message).content)
     return [one.decode() for one in re.findall(rb"^ d=[^ ]+ s=([^;]+);", octets, re.MULTILINE)]
 
 
@@ -214,8 +214,9 @@ def test_a_message_may_bring_its_own(option: Any) -> None:
 
 def test_a_message_that_is_sealed_is_not_signed_again() -> None:
     preparation = Preparation(parse_options(host="h", dkim=key()))
-    sealed = preparation.seal(MESSAGE)
-    assert preparation.seal(sealed) is sealed
+    sealed = preparation.prepare(MESSAGE)
+    assert isinstance(sealed, mailpool.Sealed)
+    assert preparation.prepare(sealed) is sealed
     assert octets_of(sealed.content).count(b"DKIM-Signature") == 1
 
 
@@ -226,6 +227,6 @@ def test_a_key_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "load_key", lambda one: loads.append(one) or load_key(one))
     preparation = Preparation(parse_options(host="h", dkim=key()))
     for _ in range(3):
-        preparation.seal(MESSAGE)
-        preparation.seal(MESSAGE | {"dkim": key("own")})
+        preparation.prepare(MESSAGE)
+        preparation.prepare(MESSAGE | {"dkim": key("own")})
     assert [one.selector for one in loads] == ["s1", "own"]

@@ -217,6 +217,7 @@ def test_no_page_names_an_option_or_error_that_does_not_exist() -> None:
     """What looks like a keyword of ours, ``name=``, is an option, an argument or a field."""
     known = set(FIELDS) | set(FIELD_NAMES) | set(ATTACHMENT_KEYS)
     for value in (
+        mailpool.Access,
         mailpool.Rate,
         mailpool.Credentials,
         mailpool.OAuth2,
@@ -234,7 +235,7 @@ def test_no_page_names_an_option_or_error_that_does_not_exist() -> None:
         mailpool.StreamCarrier,
     ):
         known |= set(inspect.signature(carrier).parameters)
-    known |= {"timeout", "close_timeout", "priority", "lenient", "src"}  # arguments, and HTML
+    known |= {"timeout", "close_timeout", "priority", "lenient", "hook", "src"}  # arguments, and HTML
     for path in [ROOT / "README.md", *DOCS.glob("*.md")]:
         if path.name == "testing.md":
             continue

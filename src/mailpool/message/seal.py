@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ..access import Access
 from ..address import Envelope
-from ..content import Content
+from ..content import Content, with_head
 from ..errors import MessageError
 from .composing import composed
 from .envelopes import envelope_of, keep_promises, refuse_many
 from .fields import Message, message_fields
+from .folding import field_name, fold_text
 from .raw import raw_content
 from .repairing import repaired_fields
 
@@ -40,6 +41,26 @@ class Sealed:
     content: Content
     message_id: str
     repairs: tuple[str, ...] = ()
+
+    def __bytes__(self) -> bytes:
+        """The whole content. A large one may be larger than memory: see ``content.size``."""
+        return b"".join(self.content.blocks())
+
+    def with_header(self, name: str, value: str) -> Sealed:
+        """The same message with one more header field before the others; the rest is not read.
+
+        Raises ``MessageError`` when the name is none, or the value holds a line break.
+        """
+        field = field_name(name, "header")
+        return replace(self, content=with_head(fold_text(field, value, field).encode("ascii"), self.content))
+
+    def with_content(self, octets: bytes) -> Sealed:
+        """The same envelope with another message, header and body; line ends become CRLF.
+
+        Raises ``MessageError`` for NUL, for a line over 998 octets, and when there is nothing at all.
+        """
+        content, message_id = raw_content(octets, "content")
+        return replace(self, content=content, message_id=message_id)
 
 
 def seal(

@@ -1,0 +1,144 @@
+"""Contents that have to be awaited before a message can be sealed: async iterators, async files, and URLs.
+
+Nothing is awaited here but what the message holds and the ``fetch`` that is handed in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+from ..access import Access
+from ..errors import MessageError
+from .contents import is_url
+from .fields import Attachment, Fields
+from .sources import Found, Spool
+
+# Fetch(url, header fields, field of the message): the content behind the URL.
+Fetch: TypeAlias = Callable[[str, Mapping[str, str] | None, str], Awaitable[Found]]
+
+# The fields that hold contents, or lists of things that do.
+CONTENT_FIELDS: Final[tuple[str, ...]] = (
+    "text",
+    "html",
+    "attachments",
+    "raw",
+    "alternatives",
+    "calendar",
+    "amp",
+    "watch_html",
+)
+_LISTS: Final = ("attachments", "alternatives")
+_READ: Final = 65_536
+
+
+def must_wait(fields: Fields, access: Access) -> bool:
+    """Whether any content of a message has to be awaited."""
+    return any(_must_wait(fields[name], access) for name in CONTENT_FIELDS if name in fields)
+
+
+def _must_wait(value: Any, access: Access) -> bool:
+    if value is None or isinstance(value, str | bytes):
+        return False
+    if isinstance(value, list | tuple):
+        return any(_must_wait(item, access) for item in value)
+    if isinstance(value, Attachment):
+        return (
+            _must_wait(value.content, access)
+            or _must_wait(value.raw, access)
+            or (access.urls and (_is_url(value.href) or _is_url(value.path)))
+        )
+    if isinstance(value, Mapping):
+        return (
+            _must_wait(value.get("content"), access)
+            or _must_wait(value.get("raw"), access)
+            or (access.urls and (_is_url(value.get("href")) or _is_url(value.get("path"))))
+        )
+    return _is_async(value)
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and is_url(value.strip())
+
+
+def _is_async(value: object) -> bool:
+    return hasattr(value, "__aiter__") or inspect.iscoroutinefunction(getattr(value, "read", None))
+
+
+def in_lists(fields: Fields) -> dict[str, Any]:
+    """The same fields with lists for what else could be gone through only once."""
+    listed = dict(fields)
+    for name in _LISTS:
+        value = fields.get(name)
+        if isinstance(value, Iterable) and not isinstance(value, str | bytes | list | tuple | Mapping):
+            listed[name] = list(value)
+    return listed
+
+
+async def awaited(fields: Fields, access: Access, fetch: Fetch) -> dict[str, Any]:
+    """The same fields with what was awaited in place of what had to be.
+
+    Raises ``MessageError`` that names the field of a content that could not be read.
+    """
+    ready = dict(fields)
+    for name in CONTENT_FIELDS:
+        if name in fields and _must_wait(fields[name], access):
+            ready[name] = await _awaited(fields[name], name, access, fetch)
+    return ready
+
+
+async def _awaited(value: Any, field: str, access: Access, fetch: Fetch) -> Any:
+    if not _must_wait(value, access):
+        return value
+    if isinstance(value, list | tuple):
+        return [
+            await _awaited(item, f"{field}[{number}]", access, fetch) for number, item in enumerate(value)
+        ]
+    if isinstance(value, Attachment):
+        given = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        return Attachment(**await _awaited_mapping(given, field, access, fetch))
+    if isinstance(value, Mapping):
+        return await _awaited_mapping(dict(value), field, access, fetch)
+    return await _read(value, field, access)
+
+
+async def _awaited_mapping(given: dict[str, Any], field: str, access: Access, fetch: Fetch) -> dict[str, Any]:
+    for name in ("content", "raw"):
+        if given.get(name) is not None:
+            given[name] = await _awaited(given[name], f"{field}.{name}", access, fetch)
+    for name in ("href", "path"):
+        if access.urls and _is_url(given.get(name)) and given.get("content") is None:
+            url, headers = given.pop(name).strip(), given.pop("http_headers", None)
+            given["content"] = await fetch(url, headers, f"{field}.{name}")
+    return given
+
+
+async def _read(source: Any, field: str, access: Access) -> Found:
+    spool = Spool(field, access.max_size)
+    pieces: AsyncIterator[Any] = _read_file(source) if _has_read(source) else aiter(source)
+    try:
+        async for piece in pieces:
+            spool.write(piece)
+        return Found(spool.finish())
+    except MessageError:
+        raise
+    except Exception as error:  # whatever the caller's own code raises
+        raise MessageError(f"{field}: it could not be read: {error}", field=field) from error
+    finally:
+        spool.close()
+        # Its clean-up is not left to the garbage collector, which would do it in a task that nobody awaits.
+        close = getattr(pieces, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _has_read(source: object) -> bool:
+    return inspect.iscoroutinefunction(getattr(source, "read", None))
+
+
+async def _read_file(file: Any) -> AsyncIterator[Any]:
+    # Async files that can be iterated give lines; blocks are cheaper.
+    while piece := await file.read(_READ):
+        yield piece
