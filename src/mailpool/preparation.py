@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from email.message import Message as StdlibMessage
 from typing import Any
 
+from .errors import MessageError
 from .hooks import Hooks, in_a_task
 from .message import Message, Sealed, seal
 from .message.awaiting import CONTENT_FIELDS, awaited, in_lists, must_wait
@@ -64,6 +65,17 @@ class Preparation:
             sealed: Sealed = done.value
             return sealed
         return steps
+
+    def seal(self, message: AnyMessage) -> Sealed:
+        """The same for those who cannot wait.
+
+        :raises MessageError: something has to be awaited first, besides what ``prepare`` raises
+        """
+        prepared = self.prepare(message)
+        if isinstance(prepared, Sealed):
+            return prepared
+        prepared.close()
+        raise MessageError("the message holds something that has to be awaited; send it with send_mail")
 
     async def _steps(self, message: Mapping[str, Any] | Message | StdlibMessage) -> Sealed:
         final, defaults = message, self._defaults
