@@ -54,7 +54,7 @@ class FileSource:
             self._check(file.fileno())
             left = self.size
             while left:
-                block = file.read(min(_BLOCK, left))
+                block = _some(file, min(_BLOCK, left), self._path, self._field)
                 left -= len(block)
                 if not block or not left:
                     self._check(file.fileno())
@@ -193,18 +193,27 @@ def file_source(path: object, field: str, access: Access) -> Found:
             )
         if found.st_size > LARGE:
             return Found(FileSource(name, field, access, found), name=os.path.basename(name))
-        octets = _exactly(file, found.st_size)
+        octets = _exactly(file, found.st_size, name, field)
         if len(octets) < found.st_size:
             raise MessageError(f"{field}: {name!r:.200} was cut short while it was read", field=field)
         # Those of /proc have a size of 0 and give something other each time.
-        if not octets and file.read(1):
+        if not octets and _some(file, 1, name, field):
             raise MessageError(f"{field}: {name!r:.200} has no size; it is no file on a disk", field=field)
         return Found(octets, name=os.path.basename(name))
 
 
-def _exactly(file: Any, size: int) -> bytes:
+def _exactly(file: Any, size: int, name: str, field: str) -> bytes:
     pieces: list[bytes] = []
-    while size and (piece := file.read(size)):
+    while size and (piece := _some(file, size, name, field)):
         pieces.append(piece)
         size -= len(piece)
     return b"".join(pieces)
+
+
+def _some(file: Any, size: int, name: str, field: str) -> bytes:
+    try:
+        found: bytes = file.read(size)
+        return found
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise MessageError(f"{field}: {name!r:.200} cannot be read: {why}", field=field) from error

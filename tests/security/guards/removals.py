@@ -621,6 +621,86 @@ removal(
     ("message/files.py", "        if not stat.S_ISREG(os.fstat(number).st_mode):", "        if False:"),
 )
 removal(
+    "FIL-03",
+    "nothing outside of the directory is read",
+    ("message/files.py", "    if not real.startswith(prefix):", "    if False:"),
+    ("message/files.py", "    if os.open not in os.supports_dir_fd or not _NO_LINK:", "    if True:"),
+)
+removal(
+    "FIL-03",
+    "a link that is put there meanwhile is not followed",
+    ("message/files.py", "    if os.open not in os.supports_dir_fd or not _NO_LINK:", "    if True:"),
+)
+removal(
+    "FIL-03",
+    "what has no size is no file on a disk",
+    ("message/sources.py", "        if not octets and _some(file, 1, name, field):", "        if False:"),
+    ("message/files.py", "    if not stat.S_ISREG(os.stat(path).st_mode):", "    if False:"),
+    ("message/files.py", "        if not stat.S_ISREG(os.fstat(number).st_mode):", "        if False:"),
+)
+removal(
+    "FIL-02",
+    "no URL is fetched where none may be",
+    ("net/fetch.py", "    if not access.urls:", "    if False:"),
+)
+removal(
+    "FIL-04",
+    "no redirect leads from https to http",
+    ("net/fetch.py", 'if (parts.scheme, there.scheme) == ("https", "http"):', "if False:"),
+)
+removal(
+    "FIL-04",
+    "a redirect leads to the web only",
+    (
+        "net/fetch.py",
+        "    if parts.scheme not in _SCHEMES or not parts.hostname or port == 0:",
+        "    if False:",
+    ),
+)
+removal(
+    "LOG-03",
+    "header fields do not follow to another origin",
+    ("net/fetch.py", "                    headers = {}  # it may be anybody's", "                    pass"),
+)
+removal(
+    "FIL-05",
+    "no way leads to this machine or a private network",
+    ("net/fetch.py", "not all(map(is_public, addresses))", "False"),
+)
+removal(
+    "FIL-05",
+    "the checked address is the one connected to",
+    (
+        "net/fetch.py",
+        "super().connect_tcp(address, port, timeout",
+        "super().connect_tcp(host, port, timeout",
+    ),
+)
+removal(
+    "FIL-06",
+    "nothing is taken that is compressed",
+    ("net/fetch.py", '.strip().lower() not in ("", "identity"):', ".strip().lower() in ():"),
+)
+removal(
+    "FIL-06",
+    "no more is read than may be",
+    (
+        "message/sources.py",
+        "        if self._most is not None and self.size > self._most:",
+        "        if False:",
+    ),
+)
+removal(
+    "FIL-06",
+    "a fetch has its time",
+    ("net/fetch.py", "asyncio.timeout(access.timeout)", "asyncio.timeout(None)"),
+)
+removal(
+    "FIL-09",
+    "what a hook makes of a message is sealed by the same policy",
+    ("preparation.py", "            access=self._access,\n", ""),
+)
+removal(
     "FIL-07",
     "keys that TLS options do not have",
     (
