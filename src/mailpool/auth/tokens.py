@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import logging
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,7 +20,7 @@ from ..errors import AuthenticationFailed, SendError, TimedOut
 from ..option_oauth2 import OAuth2
 from ..options import Credentials
 from ..results import Phase
-from .oauth2 import Issued, checked, lifetime_of, request_token
+from .oauth2 import Issued, lifetime_of, request_token
 
 log = logging.getLogger("mailpool")
 
@@ -31,6 +32,9 @@ MARGIN = 60.0
 _UNTOLD = 300.0
 # With fewer identities nothing is ever swept out.
 _FEW = 1_000
+
+# What ends a field of a login. Stricter rules are for token servers: what the user's function gives is the user's.
+_NO_TOKEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 Notify = Callable[..., None]
 Request = Callable[[OAuth2, str, "str | None", float], Awaitable[Issued]]
@@ -222,4 +226,8 @@ def _read(given: Any) -> Issued:
             f"{type(given).__name__}",
             phase=Phase.AUTH,
         )
-    return Issued(checked(given), lifetime)
+    if _NO_TOKEN.search(given):
+        raise AuthenticationFailed(
+            "the provider of access tokens gave one that contains control characters", phase=Phase.AUTH
+        )
+    return Issued(given, lifetime)
