@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import io
 import json
 import mailbox
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import mailpool
@@ -32,6 +33,7 @@ from mailpool import (
     create_transport,
 )
 from mailpool.content import BytesContent
+from mailpool.transports.json_lines import as_dictionary
 from mailpool.transports.octets import with_lf
 
 MAIL: dict[str, Any] = {
@@ -184,6 +186,24 @@ async def test_a_file_that_cannot_be_written_is_no_uncertain_delivery(tmp_path: 
         assert not caught.value.may_have_been_delivered
 
 
+ODD = st.one_of(
+    st.binary(max_size=40),
+    st.text(alphabet="<>@\"\\()[]:;,.=?_ \r\n\tabqQ8utf-=*%'é", max_size=60).map(str.encode),
+)
+NAMES = st.sampled_from(
+    [b"To", b"Date", b"Content-Type", b"Content-Disposition", b"Message-ID", b"MIME-Version", b"X-A"]
+)
+
+
+@given(st.lists(st.tuples(NAMES, ODD), max_size=4))
+@example([(b"To", b"<")])  # an IndexError in the standard library
+def test_whatever_is_in_a_header_can_be_shown_as_json(header: list[tuple[bytes, bytes]]) -> None:
+    raw = b"".join(name + b": " + value + b"\r\n" for name, value in header) + b"\r\nx\r\n"
+    sealed = Sealed(Envelope("", ["b@example.org"]), BytesContent(raw), "")
+    shown = json.loads(json.dumps(as_dictionary(sealed)).encode("utf-8"))
+    assert base64.b64decode(shown["content"]) == raw
+
+
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +253,21 @@ async def test_a_file_that_exists_or_a_link_is_never_written_to(
     with pytest.raises(Deferred):
         await send(FileCarrier(tmp_path / "out"))
     assert victim.read_bytes() == b"precious"
+
+
+async def test_a_file_system_without_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("mailpool.transports.file.os.link", refuse)
+    monkeypatch.setattr("mailpool.transports.file.secrets.token_hex", lambda _: "same")
+    monkeypatch.setattr("mailpool.transports.file.time.strftime", lambda *_: "now")
+    await send(FileCarrier(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["now.same.eml"]
+    before = (tmp_path / "now.same.eml").read_bytes()
+    with pytest.raises(Deferred):
+        await send(FileCarrier(tmp_path), {**MAIL, "subject": "another"})
+    assert (tmp_path / "now.same.eml").read_bytes() == before
 
 
 async def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -90,13 +91,24 @@ class FileCarrier:
                 if self._sync:
                     file.flush()
                     os.fsync(file.fileno())
-            os.link(temporary, final)
+            _appear(temporary, final)
             if self._sync:
                 _sync_directory(final.parent)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
         return final
+
+
+def _appear(temporary: Path, final: Path) -> None:
+    """Give the file its name, unless another one has it."""
+    try:
+        os.link(temporary, final)
+    except OSError as error:
+        # Not every file system has links. Names are unlike each other, so that a look is nearly as good there.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS) or os.path.lexists(final):
+            raise
+        os.rename(temporary, final)
 
 
 def _maildir_name() -> str:

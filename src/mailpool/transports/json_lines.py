@@ -20,7 +20,7 @@ from .carrier import all_accepted
 from .finishing import finished
 from .octets import whole
 
-_HEADER = email.parser.BytesHeaderParser(policy=email.policy.default)
+_HEADER = email.parser.BytesHeaderParser(policy=email.policy.compat32)
 
 
 class JSONCarrier:
@@ -79,6 +79,7 @@ def as_dictionary(sealed: Sealed, content: Literal["base64", "text"] = "base64")
     """The message as values that JSON has."""
     raw = whole(sealed.content)
     header = _HEADER.parsebytes(raw.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+    headers = [[name, _decoded(name, value)] for name, value in header.raw_items()]
     encoding, body = "base64", ""
     if content == "text":
         try:
@@ -88,16 +89,22 @@ def as_dictionary(sealed: Sealed, content: Literal["base64", "text"] = "base64")
     return {
         "message_id": sealed.message_id,
         "envelope": {"from": sealed.envelope.sender, "to": list(sealed.envelope.recipients)},
-        "headers": [[name, _text(value)] for name, value in header.items()],
+        "headers": headers,
         "size": len(raw),
         "encoding": encoding,
         "content": body if encoding == "text" else base64.b64encode(raw).decode("ascii"),
     }
 
 
-def _text(value: object) -> str:
+def _decoded(name: str, value: str) -> str:
+    try:
+        text = str(email.policy.default.header_fetch_parse(name, value))
+    except (
+        Exception
+    ):  # the library's parser fails in many ways on what is no address, and such a message is carried, too
+        text = " ".join(value.split())
     # Octets that are no text were read as lone surrogates, which have no place in JSON.
-    return str(value).encode("utf-8", "replace").decode("utf-8")
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _append(path: Path, line: bytes) -> None:
