@@ -318,7 +318,7 @@ def test_p19_a_login_that_broke_is_no_wrong_password(play: Any, do: Any) -> None
 
 
 @pytest.mark.rule("P-19")
-@pytest.mark.parametrize("second", ["right", "still wrong"])
+@pytest.mark.parametrize("second", ["right", "still-wrong"])
 def test_p19_a_refused_token_is_refreshed_once(play: Any, second: str) -> None:
     server = ScriptedServer(auth={"me": "right"}, mechanisms=["XOAUTH2"])
     asked: list[float] = []
