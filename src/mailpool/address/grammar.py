@@ -14,10 +14,13 @@ from .mailbox import Mailbox
 from .syntax import MAX_ADDRESS, PLAIN_ADDRESS, search_control_but_tab, show, unquote
 from .tokens import Tokens
 
-# Nearly all mail needs only this: an address, or a plain name before one in angle brackets.
-_SIMPLE: Final = re.compile(
-    rf"[ \t]*(?:{PLAIN_ADDRESS}|([A-Za-z0-9_\-'\u00a0-\ud7ff][^\x00-\x1f\x7f()<>\[\]:;@\\,\"=\ud800-\udfff]*+)<{PLAIN_ADDRESS}>)[ \t]*(?:,|\Z)"
+# Nearly all mail needs only this: an address, or one in angle brackets behind a plain name or one in plain quotes.
+SIMPLE: Final = (
+    rf"[ \t]*(?:{PLAIN_ADDRESS}"
+    rf"|([A-Za-z0-9_\-'\u00a0-\ud7ff][^\x00-\x1f\x7f()<>\[\]:;@\\,\"=\ud800-\udfff]*+)<{PLAIN_ADDRESS}>"
+    rf'|"([^\x00-\x1f\x7f"\\]*+)"[ \t]*<{PLAIN_ADDRESS}>)[ \t]*'
 )
+_SIMPLE: Final = re.compile(rf"{SIMPLE}(?:,|\Z)")
 _WORDS: Final = ("atom", "quoted")
 
 
@@ -34,12 +37,7 @@ def read_address_list(text: str) -> tuple[Mailbox, ...]:
     while position < len(text):
         simple = _SIMPLE.match(text, position)
         if simple is not None and simple.end() - position <= MAX_ADDRESS:
-            local, domain, name, named_local, named_domain = simple.groups()
-            if name is None:
-                found.append(Mailbox._checked("", f"{local}@{domain.lower()}"))
-            else:
-                # The name is checked, too: the pattern takes no control character and no half of a surrogate pair.
-                found.append(Mailbox._checked(name.rstrip(" "), f"{named_local}@{named_domain.lower()}"))
+            found.append(simple_mailbox(simple))
             position = simple.end()
             continue
         element = _Element(text, position)
@@ -47,6 +45,18 @@ def read_address_list(text: str) -> tuple[Mailbox, ...]:
     if in_group:
         raise AddressError(f"the group in {show(text)} is not ended by a semicolon")
     return tuple(found)
+
+
+def simple_mailbox(match: re.Match[str]) -> Mailbox:
+    """The mailbox that ``SIMPLE`` has found."""
+    local = match[1]
+    if local is not None:
+        return Mailbox._checked("", f"{local}@{match[2].lower()}")
+    name = match[3]
+    if name is not None:
+        # The name is checked, too: the pattern takes no control character and no half of a surrogate pair.
+        return Mailbox._checked(name.rstrip(" "), f"{match[4]}@{match[5].lower()}")
+    return Mailbox(match[6], f"{match[7]}@{match[8]}")
 
 
 class _Element(Tokens):

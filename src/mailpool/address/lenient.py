@@ -10,13 +10,14 @@ import re
 from typing import Final, TypeAlias
 
 from ..errors import AddressError
-from .grammar import phrase_text, read_address_list
+from .grammar import SIMPLE, phrase_text, read_address_list, simple_mailbox
 from .mailbox import Mailbox
-from .syntax import show
+from .syntax import MAX_ADDRESS, show
 from .tokens import WITH_LINE_BREAKS, Tokens
 
 Word: TypeAlias = tuple[str, str, bool]  # kind, value, and whether white space is before it
 
+_SIMPLE: Final = re.compile(rf"{SIMPLE}(?=[,;\r\n]|\Z)")
 _search_control = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 _is_route = re.compile(r"@d(?:,+@d)*+").fullmatch  # RFC 5322 §4.4: obs-domain-list, "d" for a domain
 _AT: Final = ("special", "@")
@@ -72,6 +73,7 @@ class _Lenient(Tokens):
         self._no_comma = False  # before this element
 
     def read(self) -> None:
+        self._take_simple()
         while True:
             kind, value = self._next()
             if kind in ("atom", "quoted", "literal") or value == "@":
@@ -120,8 +122,8 @@ class _Lenient(Tokens):
             self._repaired("read a semicolon as a comma")
         elif kind == "end" and self._depth:
             self._repaired("ended a group that was not ended by a semicolon")
-        self._next_element()
         self._after_group = ends_group
+        self._next_element()
         return kind == "end"
 
     def _next_element(self) -> None:
@@ -129,6 +131,16 @@ class _Lenient(Tokens):
         self._after_address = self._no_comma = False
         if not self._unfinished:
             self._start = self._position
+            if not self._after_group:
+                self._take_simple()
+
+    def _take_simple(self) -> None:
+        """Most elements need no repair, and one match is enough for them."""
+        simple = _SIMPLE.match(self._text, self._position)
+        if simple is not None and simple.end() - self._position <= MAX_ADDRESS:
+            self.found.append(simple_mailbox(simple))
+            self._position = self._address_end = simple.end()
+            self._after_address = True
 
     def _words_without_at(self, ended_by: str) -> None:
         """Words that are no address: one in quotes as a whole, the first part of a name, or an error."""
