@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from email.message import Message as StdlibMessage
+from functools import partial
 from typing import Any
 
 from .errors import MessageError
 from .hooks import Hooks, in_a_task
 from .message import Message, Sealed, seal
 from .message.awaiting import CONTENT_FIELDS, awaited, in_lists, must_wait
-from .message.dkim import Signatures, signed
+from .message.dkim import LoadedKey, Signatures, signed, takes_long
 from .message.fields import message_fields
-from .message.smime import Protection, protected
+from .message.smime import LoadedSmime, Protection, protected
 from .message.sources import Found
 from .options import Options
 
@@ -43,27 +46,33 @@ class Preparation:
         self._protection = Protection(options.smime)
         self._signatures = Signatures(options.dkim)
         self._defaults_wait = _may_wait(options.defaults)
+        self._threads: ThreadPoolExecutor | None = None
         self._second = -1
         self._moment = datetime.datetime.min
 
-    def prepare(self, message: AnyMessage) -> Sealed | Coroutine[Any, Any, Sealed]:
+    def prepare(self, message: AnyMessage, *, may_wait: bool = True) -> Sealed | Coroutine[Any, Any, Sealed]:
         """The message as octets and envelope, or the rest of the way there if something has to be awaited first.
 
         All that comes before the first thing that has to be awaited has been done then. A message that is sealed already
         stays as it is.
 
+        :param may_wait: whether signing that takes long may be awaited too, done by a thread
         :raises MessageError: a field cannot be sent as it is, or a hook failed
         """
         if isinstance(message, Sealed):
             return message
         if not (self.hooks or self._defaults_wait or _may_wait(message)):
-            return self._signed(self._seal(message, self._defaults), message)
-        steps = self._steps(message)
+            sealed = self._seal(message, self._defaults)
+            if not self._may_sign(message):
+                return sealed
+            steps = self._signed(sealed, message, may_wait)
+        else:
+            steps = self._steps(message, may_wait)
         try:
             steps.send(None)
         except StopIteration as done:
-            sealed: Sealed = done.value
-            return sealed
+            done_at_once: Sealed = done.value
+            return done_at_once
         return steps
 
     def seal(self, message: AnyMessage) -> Sealed:
@@ -71,13 +80,13 @@ class Preparation:
 
         :raises MessageError: something has to be awaited first, besides what ``prepare`` raises
         """
-        prepared = self.prepare(message)
+        prepared = self.prepare(message, may_wait=False)
         if isinstance(prepared, Sealed):
             return prepared
         prepared.close()
         raise MessageError("the message holds something that has to be awaited; send it with send_mail")
 
-    async def _steps(self, message: Mapping[str, Any] | Message | StdlibMessage) -> Sealed:
+    async def _steps(self, message: Mapping[str, Any] | Message | StdlibMessage, may_wait: bool) -> Sealed:
         final, defaults = message, self._defaults
         if isinstance(message, Mapping | Message):
             raw = message.raw if isinstance(message, Message) else message.get("raw")
@@ -95,13 +104,27 @@ class Preparation:
             final = fields
         sealed: Sealed = await self.hooks.run("sealed", self._seal(final, defaults), Sealed)
         # A copy: the hook may keep its own.
-        return self._signed(dataclasses.replace(sealed), final)
+        return await self._signed(dataclasses.replace(sealed), final, may_wait)
 
-    def _signed(self, sealed: Sealed, message: object) -> Sealed:
-        # By far the most messages bring no keys of their own.
-        if self._signs or type(message) is not dict or "dkim" in message or "smime" in message:
-            self._sign(sealed, message)
-        return sealed
+    def _may_sign(self, message: object) -> bool:
+        """Whether there may be keys for ``message``; by far the most bring none of their own."""
+        return self._signs or type(message) is not dict or "dkim" in message or "smime" in message
+
+    async def _signed(self, sealed: Sealed, message: object, may_wait: bool) -> Sealed:
+        """Last of all, and DKIM after S/MIME: whatever changed the content after this would break the signature."""
+        if not self._may_sign(message):
+            return sealed
+        smime, keys = self._protection.of(message), self._signatures.keys_for(message)
+        if smime is None and not keys:
+            return sealed
+        work = partial(_sign, sealed, smime, keys, self._now())
+        if not (may_wait and takes_long(sealed.content.size, keys)):
+            return work()
+        # ``cryptography`` and ``hashlib`` let other threads run meanwhile, and so does reading files.
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "mailpool-sign")
+        await in_a_task()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _seal(
         self,
@@ -122,15 +145,6 @@ class Preparation:
                 self._repaired(sealed.message_id, repair)
         return sealed
 
-    def _sign(self, sealed: Sealed, message: object) -> None:
-        """Last of all, and DKIM after S/MIME: whatever changed the content after this would break the signature."""
-        smime = self._protection.of(message)
-        if smime is not None:
-            sealed.content = protected(sealed.content, smime, self._moment, _token())
-        keys = self._signatures.keys_for(message)
-        if keys:
-            sealed.content = signed(sealed.content, keys, self._second)
-
     async def _fetch(self, url: str, headers: Mapping[str, str] | None, field: str) -> Found:
         # Imported late: it needs an extra, and few programs have it fetch anything.
         from .net.fetch import fetch
@@ -144,6 +158,17 @@ class Preparation:
             self._second = second
             self._moment = datetime.datetime.fromtimestamp(second).astimezone()
         return self._moment
+
+
+def _sign(
+    sealed: Sealed, smime: LoadedSmime | None, keys: Sequence[LoadedKey], now: datetime.datetime
+) -> Sealed:
+    content = sealed.content
+    if smime is not None:
+        content = protected(content, smime, now, _token())
+    if keys:
+        content = signed(content, keys, int(now.timestamp()))
+    return dataclasses.replace(sealed, content=content)
 
 
 def _token() -> str:

@@ -54,8 +54,20 @@ _IF_THERE: Final = (
     "list-archive",
 )
 _LINE: Final = 76
+_LARGE: Final = 131_072  # octets
+_LARGE_KEY: Final = 2_048  # bits
 
 Fields = dict[bytes, list[bytes]]
+
+
+def takes_long(size: int, keys: Sequence[LoadedKey]) -> bool:
+    """Whether to sign so many octets with ``keys`` would hold up an event loop for about a millisecond or more.
+
+    Measured on one core: Ed25519 takes 0.02 ms, RSA 0.2 ms with 2048 bits, 0.6 with 3072, 1.4 with 4096, and a body of
+    128 KiB 0.3 ms in base64, 2 ms in HTML that is indented. To hand something to another thread and back takes 0.1 ms
+    and gains nothing for small mail: with RSA of 2048 bits two threads signed a third more messages than the loop itself.
+    """
+    return size > _LARGE or any(key.bits > _LARGE_KEY for key in keys)
 
 
 def signed(content: Content, keys: Sequence[LoadedKey], now: int) -> Content:
