@@ -19,9 +19,10 @@ STAGES: Final = {
 
 
 class Hooks:
-    """The hooks of one transporter, in the order in which they were added."""
+    """The hooks of one transporter, in the order in which they were added; ``are_there`` says whether there are any."""
 
     def __init__(self) -> None:
+        self.are_there = False
         self._of: dict[str, list[Hook]] = {stage: [] for stage in STAGES}
 
     def add(self, stage: str, hook: Hook) -> None:
@@ -31,9 +32,7 @@ class Hooks:
         if not callable(hook):
             raise ConfigurationError(f"a hook is a function, not {type(hook).__name__}")
         self._of[stage].append(hook)
-
-    def __bool__(self) -> bool:
-        return any(self._of.values())
+        self.are_there = True
 
     async def run(self, stage: str, value: Any, kinds: type | tuple[type, ...]) -> Any:
         """What the hooks of ``stage`` make of ``value``; one that returns ``None`` has changed it in place, or not at all.

@@ -45,7 +45,7 @@ class Preparation:
         self._signs = options.smime is not None or options.dkim is not None
         self._protection = Protection(options.smime)
         self._signatures = Signatures(options.dkim)
-        self._defaults_wait = _may_wait(options.defaults)
+        self._is_plain = not _may_wait(options.defaults)
         self._threads: ThreadPoolExecutor | None = None
         self._second = -1
         self._moment = datetime.datetime.min
@@ -59,9 +59,17 @@ class Preparation:
         :param may_wait: whether signing that takes long may be awaited too, done by a thread
         :raises MessageError: a field cannot be sent as it is, or a hook failed
         """
+        # By far the most messages are text alone; each further look at them would be felt.
+        if type(message) is dict and self._is_plain and not self.hooks.are_there:
+            for value in message.values():
+                if type(value) is not str:
+                    break
+            else:
+                if not (self._signs or "dkim" in message or "smime" in message):
+                    return self._seal(message, self._defaults)
         if isinstance(message, Sealed):
             return message
-        if not (self.hooks or self._defaults_wait or _may_wait(message)):
+        if self._is_plain and not self.hooks.are_there and not _may_wait(message):
             sealed = self._seal(message, self._defaults)
             if not self._may_sign(message):
                 return sealed
@@ -95,7 +103,7 @@ class Preparation:
             else:
                 message = message_fields(message, None)[0]
             fields = in_lists(message)
-            if self.hooks:
+            if self.hooks.are_there:
                 own = {name: _copy(value) for name, value in fields.items()}
                 fields = in_lists(await self.hooks.run("compose", own, Mapping))
             if must_wait(fields, self._access):
@@ -180,11 +188,6 @@ def _may_wait(message: Mapping[str, Any] | Message | StdlibMessage) -> bool:
     if isinstance(message, Message):
         contents = [getattr(message, name, None) for name in CONTENT_FIELDS]
     elif isinstance(message, Mapping):
-        for value in message.values():
-            if type(value) is not str:
-                break
-        else:
-            return False
         contents = [message[name] for name in CONTENT_FIELDS if name in message]
     else:
         return False
