@@ -82,6 +82,16 @@ def fields(letter: dict[str, str], number: int, to: str) -> dict[str, Any]:
     }
 
 
+def merge_letter(letter: dict[str, str]) -> dict[str, Any]:
+    """The same message with a placeholder for its number."""
+    return {
+        "from": SENDER,
+        "subject": f"{letter['subject']}{{number}}",
+        "text": f"{letter['hello']}{{number}},\n\n{letter['text']}",
+        "html": f"<p>{letter['hello']}{{number}},</p>\n{letter['html']}",
+    }
+
+
 def write(folder: Path) -> None:
     """What clients in other languages read: the letters as JSON, and one finished message with CRLF and with LF."""
     from mailpool import create_transport

@@ -19,6 +19,12 @@ COMPOSED = [
         job=Job(messages=12_000, kind="prepared"),
     ),
     Run(
+        key="merged",
+        label="mailpool, uvloop, mail merge",
+        peer="mailpool",
+        job=Job(messages=12_000, kind="merged"),
+    ),
+    Run(
         key="replay",
         label="replay (C), prepared: the limit",
         peer="replay",
@@ -82,7 +88,20 @@ def compose(peer: str, letter: str) -> Run:
     )
 
 
-COMPOSING = [compose(peer, letter) for letter in ("ascii", "utf8") for peer in ("mailpool", "nodemailer")]
+def merge(letter: str) -> Run:
+    return Run(
+        key=f"merge-{letter}",
+        label=f"mailpool, mail merge, {letter}",
+        peer="mailpool",
+        server="none",
+        job=Job(messages=20_000, warmup=2_000, kind="merge", letter=letter),
+    )
+
+
+COMPOSING = [
+    *(compose(peer, letter) for letter in ("ascii", "utf8") for peer in ("mailpool", "nodemailer")),
+    *map(merge, ("ascii", "utf8")),
+]
 
 RATIOS = [
     Ratio(
@@ -140,6 +159,17 @@ RATIOS = [
         )
         for letter, aim in (("ascii", 20), ("utf8", 5))
     ),
+    *(
+        Ratio(
+            title=f"mail merge alone, {letter}, against composing",
+            ours=f"merge-{letter}",
+            theirs=f"compose-{letter}-mailpool",
+            measure="settled",
+            aim=aim,
+        )
+        for letter, aim in (("ascii", 1), ("utf8", 1.5))
+    ),
+    Ratio(title="mail merge through the pool, against composed", ours="merged", theirs="uvloop", aim=1),
 ]
 
 QUICK = Plan(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..job import Job, Report, peak_kib
-from ..letters import ENVELOPE_SENDER, LETTERS, fields, recipient
+from ..letters import ENVELOPE_SENDER, LETTERS, fields, merge_letter, recipient
 from . import Command, python
 
 LABEL = "mailpool"
@@ -21,7 +21,7 @@ def command(job: Job) -> Command:
     return python("mailpool", job)
 
 
-def letter_maker(job: Job) -> Callable[[int], dict[str, Any]]:
+def letter_maker(job: Job) -> Callable[[int], Any]:
     """The message of a number, as this job wants messages."""
     if job.kind == "prepared":
         octets = Path(job.folder, "message.eml").read_bytes()
@@ -30,6 +30,13 @@ def letter_maker(job: Job) -> Callable[[int], dict[str, Any]]:
             "envelope": {"from": ENVELOPE_SENDER, "to": recipient(number, job.refused_every)},
         }
     letter = LETTERS[job.letter]
+    if job.kind in ("merge", "merged"):
+        from mailpool import MailMerge
+
+        fill = MailMerge(merge_letter(letter)).fill
+        return lambda number: fill(
+            to=f"Reader {number} <{recipient(number, job.refused_every)}>", number=number
+        )
     if job.kind == "attachment":
         octets = Path(job.folder, "attachment.bin").read_bytes()
         attachment = {"filename": "report.bin", "content": octets}
@@ -111,7 +118,7 @@ def compose(job: Job) -> Report:
 
 
 def main(job: Job) -> None:
-    if job.kind in ("compose", "attachment"):
+    if job.kind in ("compose", "merge", "attachment"):
         compose(job).print()
     elif job.loop == "uvloop":
         import uvloop

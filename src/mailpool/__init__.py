@@ -1,6 +1,7 @@
 """mailpool: persistent, authenticated SMTP connections, reused for message after message.
 
-The whole public face is here; everything else may change without notice, but `mailpool.testing`.
+The whole public face is here; everything else may change without notice, but `mailpool.testing`
+and `mailpool.templates`.
 """
 
 from .access import Access
@@ -31,7 +32,7 @@ from .errors import (
     UnsupportedByServer,
     UsageError,
 )
-from .message import Attachment, Message, Sealed
+from .message import Attachment, MailMerge, Markup, Merged, Message, Sealed
 from .message.dkim import dkim_record
 from .option_oauth2 import OAuth2
 from .options import Credentials, Options, Rate, TLSOptions
@@ -74,10 +75,13 @@ __all__ = [
     "KeptMessage",
     "LoginContext",
     "LookupFailed",
+    "MailMerge",
     "Mailbox",
     "MailpoolError",
+    "Markup",
     "Mechanism",
     "MemoryCarrier",
+    "Merged",
     "Message",
     "MessageError",
     "OAuth2",

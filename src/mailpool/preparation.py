@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import MessageError
 from .hooks import Hooks, in_a_task
-from .message import Message, Sealed, seal
+from .message import Merged, Message, Sealed, seal
 from .message.awaiting import CONTENT_FIELDS, awaited, in_lists, must_wait
 from .message.dkim import LoadedKey, Signatures, signed, takes_long
 from .message.fields import message_fields
@@ -24,7 +24,7 @@ from .message.smime import LoadedSmime, Protection, protected
 from .message.sources import Found
 from .options import Options
 
-AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed
+AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed | Merged
 
 
 class Preparation:
@@ -69,11 +69,16 @@ class Preparation:
                     return self._seal(message, self._defaults)
         if isinstance(message, Sealed):
             return message
-        if self._is_plain and not self.hooks.are_there and not _may_wait(message):
+        if isinstance(message, Merged) and (message.may_wait or self.hooks.are_there or not self._is_plain):
+            message = message.fields()
+        if isinstance(message, Merged) or (
+            self._is_plain and not self.hooks.are_there and not _may_wait(message)
+        ):
             sealed = self._seal(message, self._defaults)
-            if not self._may_sign(message):
+            own = message.for_all if isinstance(message, Merged) else message
+            if not self._may_sign(own):
                 return sealed
-            steps = self._signed(sealed, message, may_wait)
+            steps = self._signed(sealed, own, may_wait)
         else:
             steps = self._steps(message, may_wait)
         try:
@@ -136,9 +141,21 @@ class Preparation:
 
     def _seal(
         self,
-        message: Mapping[str, Any] | Message | StdlibMessage,
+        message: Mapping[str, Any] | Message | StdlibMessage | Merged,
         defaults: Mapping[str, Any] | None,
     ) -> Sealed:
+        if isinstance(message, Merged):
+            now, name, access = self._now(), self._hostname, self._access
+            return self._told(
+                message.sealed(
+                    now=now,
+                    token=_token,
+                    hostname=name,
+                    defaults=defaults,
+                    access=access,
+                    lenient=self._lenient,
+                )
+            )
         sealed = seal(
             message,
             now=self._now(),
@@ -148,6 +165,9 @@ class Preparation:
             access=self._access,
             lenient=self._lenient,
         )
+        return self._told(sealed)
+
+    def _told(self, sealed: Sealed) -> Sealed:
         if sealed.repairs:
             for repair in sealed.repairs:
                 self._repaired(sealed.message_id, repair)

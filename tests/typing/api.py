@@ -25,8 +25,11 @@ from mailpool import (
     Histogram,
     LoginContext,
     Mailbox,
+    MailMerge,
     MailpoolError,
+    Markup,
     Mechanism,
+    Merged,
     Message,
     MessageError,
     OAuth2,
@@ -310,3 +313,13 @@ def other_ways_out() -> None:
     mailpool.create_transport(mailpool.MemoryCarrier())
     mailpool.create_transport(Rock())  # type: ignore[arg-type]
     mailpool.FileCarrier("x", format="mbox")  # type: ignore[arg-type]
+
+
+async def mail_merge(transporter: Transporter, rows: list[dict[str, str]]) -> None:
+    letter = MailMerge({"from": "a@x.example", "subject": "{name}"})
+    merged: Merged = letter.fill(rows[0], to=rows[0]["email"], number=7, html=Markup("<b>"))
+    assert_type(merged.fields(), dict[str, Any])
+    assert_type(await transporter.send_mail(merged), SendResult)
+    async for outcome in transporter.send_many(letter.fill(row, to=row["email"]) for row in rows):
+        assert_type(outcome.message, Merged)
+    letter.fill(to="a@x.example", price=1.5)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ import pytest
 import mailpool
 from mailpool import events, options
 from mailpool.message.fields import ATTACHMENT_KEYS, FIELD_NAMES
+from mailpool.templates import Templates
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -233,6 +234,7 @@ def test_no_page_names_an_option_or_error_that_does_not_exist() -> None:
         mailpool.SendmailCarrier,
         mailpool.SESCarrier,
         mailpool.StreamCarrier,
+        Templates,
     ):
         known |= set(inspect.signature(carrier).parameters)
     known |= {"timeout", "close_timeout", "priority", "lenient", "hook", "src"}  # arguments, and HTML

@@ -49,6 +49,11 @@ class Prepared(str):
     __slots__ = ()
 
 
+def is_field(name: str) -> bool:
+    """Whether a custom header of this name is a field of the message by another way."""
+    return name.lower() in _FIELD_OF
+
+
 def checked_headers(headers: Headers, field: str) -> list[tuple[str, str]]:
     """``headers`` as pairs of a checked name and text; one whose value is ``None`` is left out.
 

@@ -21,7 +21,7 @@ from .repairing import repaired_fields
 if TYPE_CHECKING:
     import email.message
 
-_ANY_FILE = Access()
+ANY_FILE = Access()
 
 
 _BESIDE_RAW: Final = ("raw", "envelope", "recipient_limit", "smime", "dkim")
@@ -70,7 +70,7 @@ def seal(
     token: Callable[[], str],
     hostname: str = "localhost",
     defaults: Mapping[str, Any] | None = None,
-    access: Access = _ANY_FILE,
+    access: Access = ANY_FILE,
     lenient: bool = False,
 ) -> Sealed:
     """Check a message, fix its Message-ID and Date, and write it as octets (RFC 5322, RFC 2045).
