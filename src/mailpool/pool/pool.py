@@ -424,15 +424,15 @@ class Pool:
         """
         self._draining = True
         self._queue.shut()
+        settled = self._loop.create_task(self._ledger.all_settled(), name="mailpool: drain")
         try:
-            async with asyncio.timeout(timeout):
-                await self._ledger.all_settled()
-        except TimeoutError:
-            pass
+            await asyncio.wait([settled], timeout=timeout)
         except asyncio.CancelledError:
             # Nobody comes back to close what is left open.
+            settled.cancel()
             await self.close(0)
             raise
+        settled.cancel()
         return await self.close(close_timeout)
 
     async def close(self, timeout: float = 10.0) -> list[Sealed]:
@@ -454,14 +454,13 @@ class Pool:
                 self._ledger.settle(delivery, self._closed(delivery))
         self._queue.clear()
         try:
-            async with asyncio.timeout(timeout):
-                await asyncio.shield(self._gone)
-        except TimeoutError:
-            self._roster.cut(f"the transporter was closed, and the message had not ended {timeout:g} s later")
-            await self._gone
+            await asyncio.wait([self._gone], timeout=timeout)
         except asyncio.CancelledError:
             self._roster.cut("the transporter was closed, and the closing was cancelled")
             raise
+        if not self._gone.done():
+            self._roster.cut(f"the transporter was closed, and the message had not ended {timeout:g} s later")
+            await self._gone
         await self._roster.tasks_ended()
         return self._not_sent()
 
