@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailpool.content import BytesContent, Content
+from mailpool.content import BytesContent, Content, StreamedContent
 from mailpool.results import Phase, Reply
 from mailpool.smtp.pipeline import ONE_PIECE, WINDOW, Pipeline
 from mailpool.smtp.transaction import Transaction, Verdict
@@ -294,6 +294,53 @@ class TestCautious:
         answer(pipeline, "250")
         begin(pipeline, "b")
         assert writes(pipeline) == [bdat() + RSET + envelope("b") + bdat()]
+
+
+class Source:
+    """Octets that say how many they are, and may be wrong."""
+
+    def __init__(self, size: int, *blocks: bytes) -> None:
+        self.size = size
+        self._blocks = blocks
+
+    def blocks(self) -> Iterator[bytes]:
+        yield from self._blocks
+
+
+class TestStreamed:
+    """Content that is not in memory goes out by BDAT, too, and is complete only when its source has ended as it said."""
+
+    def begun(self, *pieces: bytes | Source) -> tuple[Pipeline, Transaction]:
+        pipeline = chunking(depth=4)
+        t = transaction("a", body=StreamedContent(pieces))
+        pipeline.begin(t)
+        return pipeline, t
+
+    def test_in_its_own_blocks(self) -> None:
+        pipeline, t = self.begun(b"head\r\n", Source(12, b"abc", b"", b"defgh\r\n", b"\r\n"), b"end\r\n")
+        sent = list(writes(pipeline))
+        assert b"".join(sent).endswith(b"BDAT 23 LAST\r\nhead\r\nabcdefgh\r\n\r\nend\r\n")
+        assert t.chunked
+        assert t.end_written
+        assert pipeline.can_begin
+
+    @pytest.mark.rule("DAT-08")
+    @pytest.mark.parametrize(
+        "source",
+        [Source(5, b"abc"), Source(5, b"abcd", b"ef"), Source(5, b"abcde", b"f"), Source(5), Source(0, b"a")],
+    )
+    @pytest.mark.parametrize("after", [(), (b"end\r\n",)])
+    def test_a_source_of_another_size_completes_nothing(
+        self, source: Source, after: tuple[bytes, ...]
+    ) -> None:
+        pipeline, t = self.begun(b"head\r\n", source, *after)
+        sent = b""
+        with pytest.raises(ValueError, match="than it said"):
+            while data := pipeline.data_to_send():
+                sent += data
+        command, _, content = sent.partition(b" LAST\r\n")
+        assert not sent or len(content) < int(command.rpartition(b" ")[2])
+        assert not t.end_written
 
 
 class TestLarge:

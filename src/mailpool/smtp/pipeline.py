@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from ..content import BytesContent
+from ..content import BytesContent, Content, StreamedContent
 from ..errors import SendError
 from ..results import Phase, Reply
 from . import commands
@@ -126,7 +126,10 @@ class Pipeline:
             last = self._owed[-1]
             if isinstance(last, Transaction) and last.chunked:
                 self._reset()
-        transaction.chunked = self._chunking and isinstance(transaction.content, BytesContent)
+        # BDAT takes no terminator, and so nothing but octets whose number and line ends are known for sure.
+        transaction.chunked = self._chunking and isinstance(
+            transaction.content, (BytesContent, StreamedContent)
+        )
         self._owed.append(transaction)
         self._writing = transaction
         self._go_on(transaction)
@@ -231,28 +234,37 @@ class Pipeline:
             self._write_chunk(t)
 
     def _write_chunk(self, t: Transaction) -> None:
-        assert isinstance(t.content, BytesContent)
         t.written += 1
         self._ends += 1
-        data = t.content.data if t.content.crlf_only else with_crlf(t.content.data)
+        content: Content = t.content
+        if isinstance(content, BytesContent) and not content.crlf_only:
+            content = BytesContent(with_crlf(content.data))
         # The server may answer as soon as it has the command.
-        self._write(commands.bdat(len(data)))
-        if len(data) <= ONE_PIECE:
-            self._out.append(data)
+        self._write(commands.bdat(content.size))
+        if isinstance(content, BytesContent) and content.size <= ONE_PIECE:
+            self._out.append(content.data)
             self._ending.append(t)
             self._writing = None
         else:
-            self._stream = self._chunk_blocks(t, data)
+            self._stream = self._chunk_blocks(t, content)
         if t.answered > t.recipient_count:
             t.stage = self._stage_of_chunk(t)
 
-    def _chunk_blocks(self, t: Transaction, data: bytes) -> Iterator[bytes]:
-        for start in range(0, len(data), ONE_PIECE):
-            if start + ONE_PIECE >= len(data):
-                self._ending.append(t)
-                if t.stage is Phase.CONTENT:
-                    t.stage = Phase.END_OF_DATA
-            yield data[start : start + ONE_PIECE]
+    def _chunk_blocks(self, t: Transaction, content: Content) -> Iterator[bytes]:
+        """The last block waits until the source has said that it was the last: after it the message is complete."""
+        left = content.size
+        held = b""
+        for block in _pieces(content):
+            left -= len(block)
+            if held and block:
+                yield held
+            held = block or held
+        if left:
+            raise ValueError(f"the content has {'more' if left < 0 else 'fewer'} octets than it said")
+        self._ending.append(t)
+        if t.stage is Phase.CONTENT:
+            t.stage = Phase.END_OF_DATA
+        yield held
         self._writing = None
         if self._reset_due:
             # It was refused before it was written, and has stood in its place until now.
@@ -422,6 +434,12 @@ class Pipeline:
             phase = Phase.DATA
         t.end(Verdict.REFUSED, phase)
         self.finished.append(t)
+
+
+def _pieces(content: Content) -> Iterator[bytes]:
+    if isinstance(content, BytesContent):
+        return (content.data[start : start + ONE_PIECE] for start in range(0, content.size, ONE_PIECE))
+    return content.blocks()
 
 
 _ON_REPLY: dict[Phase, Callable[[Pipeline, Transaction, Reply], None]] = {
