@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailpool import QuotaExceeded, SendResult
+from mailpool import PoolClosed, QuotaExceeded, SendResult
 from mailpool.testing import Fault, ScriptedServer, reply
 
 CLEAR = {"starttls": "never", "allow_cleartext_auth": True}
@@ -104,3 +104,20 @@ def test_there_is_no_room_beyond_a_max_queue_that_is_small(play: Any) -> None:
         assert (stats.queued, stats.held_back) == (2, 0)
 
     play(story, max_queue=2, max_connections=5, rate="1/s")
+
+
+@pytest.mark.rule("P-19a")
+@pytest.mark.rule("P-29")
+def test_a_quota_used_up_while_the_pool_closes_is_told_once(play: Any) -> None:
+    server = ScriptedServer(faults=[Fault(at="END", do=reply(NO_MORE), times=None)])
+
+    async def story(relay: Any) -> None:
+        sends = relay.burst(4)
+        while not relay.transporter.stats().in_flight:
+            await asyncio.sleep(0.1)
+        unsent = await relay.transporter.close(10)
+        assert [type(end) for end in await relay.ends(*sends)] == [QuotaExceeded, *[PoolClosed] * 3]
+        assert len(unsent) == 3
+        assert relay.transporter.stats().queued == 0
+
+    play(story, server, max_connections=1, latency=0.5)

@@ -303,7 +303,7 @@ class Pool:
             self._ledger.settle(delivery, outcome)
             if isinstance(outcome, Throttled | QuotaExceeded):
                 self._notify("throttled", outcome)
-            if isinstance(outcome, QuotaExceeded):
+            if isinstance(outcome, QuotaExceeded) and self._gone is None:
                 assert isinstance(delivery.lane, PoolLane)
                 self._quota_exceeded(delivery.lane, outcome, now)
         elif step is Next.FAIL or (self._gone is not None and uncertain):
