@@ -551,12 +551,26 @@ removal(
     ("message/sources.py", "        if _identity(os.fstat(number)) != self._identity:", "        if False:"),
 )
 removal(
+    "DAT-08",
+    "the last block of a chunk waits for the end of its source",
+    (
+        "smtp/pipeline.py",
+        "            if held and block:\n                yield held\n",
+        "            yield block\n",
+    ),
+    (
+        "smtp/pipeline.py",
+        "        yield held\n        self._writing = None\n",
+        "        self._writing = None\n",
+    ),
+)
+removal(
     "DAT-09",
     "no dot is doubled in a chunk",
     (
         "smtp/pipeline.py",
-        "        data = t.content.data if t.content.crlf_only else with_crlf(t.content.data)\n",
-        "        data = stuffed(with_crlf(t.content.data))\n",
+        "            content = BytesContent(with_crlf(content.data))\n",
+        "            content = BytesContent(stuffed(with_crlf(content.data)))\n",
     ),
 )
 removal(
