@@ -18,6 +18,7 @@ class Job:
     :param window: how many messages a client with a queue of its own may hold at once
     :param max_messages: on one connection; 0 without bound
     :param depth: transactions in flight on a connection
+    :param compiled: mailpool's hot path as a C extension, where there is a compiler
     :param refused_every: each so many-th recipient is one that the server refuses; 0 for none
     """
 
@@ -36,6 +37,7 @@ class Job:
     refused_every: int = 0
     tls: bool = False
     many: bool = False
+    compiled: bool = True
     folder: str = ""
 
     @property

@@ -10,6 +10,12 @@ from .run import Run
 COMPOSED = [
     Run(key="uvloop", label="mailpool, uvloop", peer="mailpool", job=Job(messages=12_000)),
     Run(key="nodemailer", label="Nodemailer", peer="nodemailer", job=Job(messages=1_000, warmup=400)),
+    Run(
+        key="pure",
+        label="mailpool, uvloop, not compiled",
+        peer="mailpool",
+        job=Job(messages=12_000, compiled=False),
+    ),
     Run(key="asyncio", label="mailpool, asyncio", peer="mailpool", job=Job(messages=12_000, loop="asyncio")),
     Run(key="source", label="smtp-source (C), prepared", peer="smtp-source", job=Job(messages=12_000)),
     Run(
@@ -107,6 +113,7 @@ RATIOS = [
     Ratio(
         title="composed, uvloop, against Nodemailer", ours="uvloop", theirs="nodemailer", aim=20, by_cpu=True
     ),
+    Ratio(title="the same, mailpool not compiled", ours="pure", theirs="nodemailer", aim=20, by_cpu=True),
     Ratio(
         title="composed, asyncio, against Nodemailer",
         ours="asyncio",

@@ -141,6 +141,13 @@ def machine_facts() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     try:
+        from .places import compiled
+
+        compiled()
+        versions["mailpool"] += " with its hot path compiled"
+    except NotAvailable as reason:
+        versions["mailpool"] += f" as it is ({reason})"
+    try:
         from .peers.nodemailer import version as nodemailer_version
         from .places import python_peers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections import deque
@@ -18,7 +19,13 @@ LABEL = "mailpool"
 
 
 def command(job: Job) -> Command:
-    return python("mailpool", job)
+    from ..places import NotAvailable, compiled  # not for the client, whose memory is measured
+
+    folders: list[Path] = []
+    if job.compiled:
+        with contextlib.suppress(NotAvailable):  # the report says so
+            folders.append(compiled())
+    return python("mailpool", job, *folders)
 
 
 def letter_maker(job: Job) -> Callable[[int], Any]:
