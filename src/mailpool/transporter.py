@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -398,6 +399,7 @@ class Transporter:
         may_wait: bool = True,
     ) -> asyncio.Future[SendResult]:
         transport = self._bound()
+        _check(priority, deadline)
         prepared = self._preparation.prepare(message)
         if isinstance(prepared, Sealed):
             if self._closed and self._preparing:
@@ -471,6 +473,13 @@ class Transporter:
     def __repr__(self) -> str:
         where = self.options.redacted_url() if self.carrier is None else name_of(self.carrier)
         return f"<Transporter {where}, {self._transport or 'not started'}>"
+
+
+def _check(priority: object, deadline: object) -> None:
+    if not isinstance(priority, int):
+        raise UsageError(f"priority is a whole number, not {priority!r}")
+    if deadline is not None and not (isinstance(deadline, int | float) and 0 < deadline < math.inf):
+        raise UsageError(f"deadline is a number of seconds above 0, not {deadline!r}")
 
 
 def _identity(auth: Credentials | Mapping[str, Any] | tuple[str, str] | None) -> Credentials | None:

@@ -103,7 +103,7 @@ class TestAssign:
         message = Message()
         lane = lane_with(message)
         hungry = add(lane, "hungry")
-        setattr(lane, why, NOW + 1)
+        setattr(lane, why, 4 if why == "failures" else NOW + 1)
         assert decide(state_of(lane), NOW) == Assign(hungry, message, False)
 
     def test_never_on_one_that_is_busy(self) -> None:

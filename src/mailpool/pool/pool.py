@@ -121,13 +121,11 @@ class Pool:
         :param deadline: seconds until it must have an outcome
         :param auth: another identity than the transporter's
         :param may_wait: whether it may wait for its turn to be queued when ``max_queue`` messages are
-        :raises UsageError: ``priority`` is no whole number, or ``deadline`` no number of seconds above 0
         :raises PoolClosed: ``close`` or ``drain`` has begun
         :raises QueueFull: ``max_queue`` messages wait and this one may not
         """
         if asyncio.get_running_loop() is not self._loop:
             raise UsageError("this pool belongs to another event loop")
-        _check(priority, deadline)
         if self._draining or self._gone is not None:
             raise PoolClosed(
                 "the transporter is closed and takes no more messages",
@@ -492,10 +490,3 @@ class Pool:
 def _was_not_sent(delivery: Delivery) -> bool:
     future = delivery.future
     return future.done() and not future.cancelled() and isinstance(future.exception(), PoolClosed)
-
-
-def _check(priority: object, deadline: object) -> None:
-    if not isinstance(priority, int):
-        raise UsageError(f"priority is a whole number, not {priority!r}")
-    if deadline is not None and not (isinstance(deadline, int | float) and 0 < deadline < math.inf):
-        raise UsageError(f"deadline is a number of seconds above 0, not {deadline!r}")

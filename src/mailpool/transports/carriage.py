@@ -106,7 +106,6 @@ class Carriage:
             raise UsageError("this transport belongs to another event loop")
         if auth is not None:
             raise UsageError(f"auth: {name_of(self._carrier)} knows no logins for single messages")
-        _check(priority, deadline)
         if self._draining or self._closing is not None:
             raise PoolClosed(
                 "the transporter is closed and takes no more messages",
@@ -444,13 +443,6 @@ class Carriage:
     def __repr__(self) -> str:
         state = "closed" if self._closing else "draining" if self._draining else "open"
         return f"<Carriage {state}, {len(self._under_way)} under way, {len(self._queue)} waiting>"
-
-
-def _check(priority: object, deadline: object) -> None:
-    if not isinstance(priority, int):
-        raise UsageError(f"priority is a whole number, not {priority!r}")
-    if deadline is not None and not (isinstance(deadline, int | float) and 0 < deadline < math.inf):
-        raise UsageError(f"deadline is a number of seconds above 0, not {deadline!r}")
 
 
 async def _called(function: Callable[[], Any]) -> None:
