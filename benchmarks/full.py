@@ -148,7 +148,40 @@ RECONNECTING = [
     )
 ]
 
+
+def real(server: str, peer: str, label: str, **job: object) -> Run:
+    return Run(
+        key=f"{server}-{peer}",
+        label=f"{label}, {server.capitalize()}",
+        peer=peer,
+        server=server,
+        job=Job(messages=600, warmup=30, loop="asyncio" if peer == "aiosmtplib" else "uvloop").but(**job),
+        patience=120,
+    )
+
+
+REAL = [
+    real(server, peer, label)
+    for server in ("postfix", "exim")
+    for peer, label in (
+        ("mailpool", "mailpool"),
+        ("nodemailer", "Nodemailer"),
+        ("aiosmtplib", "aiosmtplib"),
+        ("smtp-source", "smtp-source (C), prepared"),
+    )
+]
+
 RATIOS = [
+    *(
+        Ratio(
+            title=f"a real {server.capitalize()}, which is the limit, against {label}",
+            ours=f"{server}-mailpool",
+            theirs=f"{server}-{peer}",
+            aim=1,
+        )
+        for server in ("postfix", "exim")
+        for peer, label in (("nodemailer", "Nodemailer"), ("aiosmtplib", "aiosmtplib"))
+    ),
     Ratio(
         title="composed, TLS, against Nodemailer over TLS",
         ours="sink-tls",
@@ -236,6 +269,7 @@ FULL = Plan(
         Group(title="reconnecting, TLS, 100 ms", runs=RECONNECTING, at_once=True, rounds=1),
         Group(title="connections and queue", runs=FLAT),
         Group(title="attachments", runs=ATTACHMENTS),
+        Group(title="real servers", runs=REAL, rounds=2),
         Group(title="memory", runs=MEMORY, rounds=1),
     ],
     ratios=[*QUICK.ratios, *RATIOS],

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.interop.servers.real_server import RealServer
+
 from .job import Job
 from .places import NotAvailable, built, cores, unpacked
 from .processes import BenchmarkError, Server, cpu_of
@@ -107,7 +109,51 @@ class SmtpSink:
             self._process.wait()
 
 
-AnyServer = Sink | SmtpSink
+class Real:
+    """A server that people run: it writes each message to its disk, and is the limit itself. It counts deliveries."""
+
+    def __init__(self, job: Job, kind: str) -> None:
+        from tests.interop.servers.exim import Exim
+        from tests.interop.servers.postfix import Postfix
+
+        from mailpool.testing import Authority
+
+        if kind == "postfix":
+            open_to_all = dict.fromkeys(
+                ("smtpd_relay_restrictions", "smtpd_recipient_restrictions"), "permit"
+            )
+            self._server: RealServer = Postfix(
+                Authority(),
+                {**open_to_all, "smtpd_tls_security_level": "none", "smtpd_sasl_auth_enable": "no"},
+            )
+        else:
+            self._server = Exim(Authority(), open_to_all=True)
+        self.label = self._server.name
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, cores()[0])  # its processes inherit it
+        try:
+            self._server.start()
+        except BaseException:
+            self._server.stop()
+            raise
+        finally:
+            os.sched_setaffinity(0, before)
+        self.port = self._server.port
+
+    def cpu(self) -> float:
+        """Of its many processes; most of the work is done by those."""
+        return 0.0
+
+    def check(self, accepted: int, refused: int) -> None:
+        counted = len(self._server.wait_for_deliveries(accepted, 60))
+        if counted != accepted:
+            raise BenchmarkError(f"the client counts {accepted} accepted, {self.label} {counted}")
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+AnyServer = Sink | SmtpSink | Real
 
 
 @contextlib.contextmanager
@@ -116,6 +162,8 @@ def serving(kind: str, job: Job, round_trip: float) -> Iterator[tuple[AnyServer,
     server: AnyServer
     if kind == "smtp-sink":
         server = SmtpSink(job)
+    elif kind in ("postfix", "exim"):
+        server = Real(job, kind)
     else:
         server = Sink(job, chunking=kind == "sink")
     proxy: Any = None

@@ -27,7 +27,7 @@ keep_environment = LD_PRELOAD : LD_LIBRARY_PATH : NSS_WRAPPER_PASSWD : NSS_WRAPP
 log_selector = +received_recipients +smtp_protocol_error +smtp_syntax_error
 tls_certificate = {certificate}
 tls_privatekey = {key}
-tls_advertise_hosts = *
+tls_advertise_hosts = {tls_for}
 # Whoever shows a certificate of the authority may log in by it.
 tls_try_verify_hosts = *
 tls_verify_certificates = {authority}
@@ -45,7 +45,7 @@ acl_smtp_rcpt = check_recipient
 
 begin acl
 check_recipient:
-  deny    !authenticated = *
+  deny    {strangers}
           message = log in first
   deny    local_parts = ^refused
           message = no such user
@@ -89,14 +89,18 @@ _DELIVERED = re.compile(r"^\S+ \S+ (\S+) [=-]> :blackhole: <([^>]*)>")
 class Exim(RealServer):
     """Exim with AUTH required; ``refused…@`` anywhere is refused, all else is delivered to nowhere.
 
-    ``settings`` are lines of the main part of its configuration.
+    ``settings`` are lines of the main part of its configuration; with ``open_to_all`` nobody needs to log in, and TLS is
+    not offered.
     """
 
     name: ClassVar[str] = "Exim"
 
-    def __init__(self, authority: object, settings: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, authority: object, settings: tuple[str, ...] = (), *, open_to_all: bool = False
+    ) -> None:
         super().__init__(authority)  # type: ignore[arg-type]
         self._settings = settings
+        self._open_to_all = open_to_all
         self._log = self.home / "log" / "mainlog"
 
     def start(self) -> None:
@@ -126,6 +130,8 @@ class Exim(RealServer):
                 username=self.username,
                 password=self.password,
                 settings="\n".join(self._settings),
+                strangers="!hosts = 127.0.0.1" if self._open_to_all else "!authenticated = *",
+                tls_for="" if self._open_to_all else "*",
             )
         )
         # It wants the account by its name, and no name is added to the system: a library says that there is one.
