@@ -119,13 +119,11 @@ class Real:
         from mailpool.testing import Authority
 
         if kind == "postfix":
-            open_to_all = dict.fromkeys(
-                ("smtpd_relay_restrictions", "smtpd_recipient_restrictions"), "permit"
-            )
-            self._server: RealServer = Postfix(
-                Authority(),
-                {**open_to_all, "smtpd_tls_security_level": "none", "smtpd_sasl_auth_enable": "no"},
-            )
+            restrictions = ("smtpd_relay_restrictions", "smtpd_recipient_restrictions")
+            settings = dict.fromkeys(restrictions, "permit_mynetworks, reject")
+            for name in ("smtpd_tls_security_level", "smtpd_tls_auth_only", "smtpd_sasl_auth_enable"):
+                settings[name] = "none" if name.endswith("level") else "no"
+            self._server: RealServer = Postfix(Authority(), {**settings, "mynetworks": "127.0.0.0/8"})
         else:
             self._server = Exim(Authority(), open_to_all=True)
         self.label = self._server.name
