@@ -244,6 +244,13 @@ class Options:
         return (self.servername or self.host).removesuffix(".")
 
     @property
+    def verifies_tls(self) -> bool:
+        """Whether TLS, where there is any, proves who the server is."""
+        if isinstance(self.tls, TLSOptions):
+            return self.tls.verify
+        return bool(self.tls.verify_mode) and bool(self.tls.check_hostname)
+
+    @property
     def is_loopback(self) -> bool:
         """Whether the bytes stay on this machine, so that ``auth`` needs no TLS."""
         if self.unix_socket is not None:

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from mailpool import DeliveryUncertain, SendError, SendResult, TLSFailed, create_transport
+from mailpool import (
+    DeliveryUncertain,
+    SendError,
+    SendResult,
+    TLSFailed,
+    UnsupportedByServer,
+    create_transport,
+)
 from mailpool.testing import (
     Authority,
     Fault,
@@ -238,6 +245,46 @@ async def test_tls07_no_tls_where_tls_was_expected(authority: Authority, handler
         assert isinstance(error, SendError)
         assert error.phase in ("TLS handshake", "connecting"), error.phase
         await transporter.close()
+
+
+@pytest.mark.rule("TLS-11")
+@pytest.mark.parametrize("mode", MODES)
+async def test_tls11_tls_on_the_whole_way_begins_with_a_certificate_that_was_checked(
+    authority: Authority, mode: str
+) -> None:
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+    async with scripted(authority, mode, capabilities=["REQUIRETLS"]) as server:
+        for tls in ({"verify": False}, unchecked):
+            transporter = transport_to(server, mode, authority, tls=tls)
+            refused, plain = await ends(
+                transporter.send_mail({**mail(0), "require_tls": True}), transporter.send_mail(mail(1))
+            )
+            assert isinstance(refused, UnsupportedByServer), refused
+            assert "REQUIRETLS" in str(refused)
+            assert isinstance(plain, SendResult)
+            await transporter.close()
+        transporter = transport_to(server, mode, authority)
+        await transporter.send_mail({**mail(2), "require_tls": True})
+        await transporter.close()
+    assert ["REQUIRETLS" in message.mail_parameters for message in server.messages] == [False, False, True]
+
+
+@pytest.mark.rule("TLS-11")
+@pytest.mark.parametrize("before", [True, False])
+async def test_tls11_only_what_is_offered_after_tls_counts(authority: Authority, before: bool) -> None:
+    def offer(record: Any) -> tuple[str, ...]:
+        return ("REQUIRETLS",) if (record.tls is None) == before else ()
+
+    async with scripted(authority, "starttls", capabilities=offer) as server:
+        transporter = transport_to(server, "starttls", authority)
+        (end,) = await ends(transporter.send_mail({**mail(0), "require_tls": True}))
+        assert isinstance(end, UnsupportedByServer if before else SendResult), end
+        await transporter.close()
+        clear = transport_to(server, "starttls", authority, starttls="never")
+        (end,) = await ends(clear.send_mail({**mail(1), "require_tls": True}))
+        assert isinstance(end, UnsupportedByServer), end
+        await clear.close()
 
 
 @pytest.mark.rule("TLS-13")

@@ -19,8 +19,6 @@ from removals import REMOVALS, Removal
 
 # What is not built yet has nothing to prove: the options and commands that these checks are about do not exist.
 NOT_BUILT = {
-    "INJ-08": "DSN",
-    "INJ-09": "DSN",
     "INJ-17": "HTTP proxies",
     "INJ-19": "SOCKS proxies",
     "INJ-20": "LMTP, XCLIENT",

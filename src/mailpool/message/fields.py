@@ -109,6 +109,16 @@ class Message:
     smime                 an ``Smime`` or a mapping, none of it a path, in place of the transporter's; ``False``: neither
                           signed by a person nor encrypted
     dkim                  keys to sign with in place of the transporter's, none of them a path; ``False``: no signature
+    dsn                   notifications of the delivery (RFC 3461): a mapping with ``notify``, ``return``, ``envid``,
+                          ``orcpt`` and ``recipients``, which has the first and the fourth by address
+    require_tls           whether every relay on the way has to use verified TLS (RFC 8689)
+    mt_priority           from -9 to 9: which place the message has in the queues of relays (RFC 6710)
+    deliver_by            seconds within which it is to be delivered (RFC 2852), or a mapping with ``seconds``,
+                          ``otherwise`` (``"return"`` or ``"notify"``) and ``trace``
+    hold_for              seconds that the server is to keep it before it sends it on (RFC 4865)
+    hold_until            the same as an aware ``datetime``, or text by ISO 8601
+    optional_extensions   keywords of those that the message can do without, such as ``{"DSN"}``. A server that lacks any
+                          other is not given the message
     """
 
     from_: Addresses = None
@@ -147,6 +157,13 @@ class Message:
     raw: GivenContent | Mapping[str, Any] | None = None
     smime: Smime | Mapping[str, Any] | Literal[False] | None = None
     dkim: DkimKey | Mapping[str, Any] | Sequence[DkimKey | Mapping[str, Any]] | Literal[False] | None = None
+    dsn: Mapping[str, Any] | Literal[False] | None = None
+    require_tls: bool | None = None
+    mt_priority: int | None = None
+    deliver_by: int | Mapping[str, Any] | None = None
+    hold_for: int | None = None
+    hold_until: datetime.datetime | str | None = None
+    optional_extensions: str | Iterable[str] | None = None
 
 
 Fields: TypeAlias = Mapping[str, Any]

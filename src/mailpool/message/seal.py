@@ -11,6 +11,8 @@ from ..access import Access
 from ..address import Envelope
 from ..content import Content, with_head
 from ..errors import MessageError
+from ..extensions import Extensions
+from .asking import NAMES, asked_for
 from .composing import composed
 from .envelopes import envelope_of, keep_promises, refuse_many
 from .fields import Message, message_fields
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 ANY_FILE = Access()
 
 
-_BESIDE_RAW: Final = ("raw", "envelope", "recipient_limit", "smime", "dkim")
+_BESIDE_RAW: Final = ("raw", "envelope", "recipient_limit", "smime", "dkim", *NAMES)
 
 
 @dataclass(slots=True)
@@ -35,12 +37,14 @@ class Sealed:
     ``content``     header and body
     ``message_id``  with angle brackets; ``""`` for a raw message that has none
     ``repairs``     what the lenient grammar of addresses changed, a sentence each; empty unless it was asked for
+    ``extensions``  what it asks of the server besides: notifications, TLS on the whole way, and more; ``None``: nothing
     """
 
     envelope: Envelope
     content: Content
     message_id: str
     repairs: tuple[str, ...] = ()
+    extensions: Extensions | None = None
 
     def __bytes__(self) -> bytes:
         """The whole content. A large one may be larger than memory: see ``content.size``."""
@@ -82,7 +86,8 @@ def seal(
               Message-ID and the MIME boundaries
     hostname  the right side of the Message-ID when the sender has no domain
     defaults  fields for whatever ``message`` does not own; ``headers`` are merged one by one. Not used for raw
-              messages and those of the standard library, but for ``recipient_limit``, which is for all
+              messages and those of the standard library, but for ``recipient_limit`` and what asks something of the
+              server, which are for all
     access    what the message may read; by default any file, and no URL
     lenient   whether addresses may be as people write them (see ``parse_addresses``). Not used for messages of the
               standard library, whose own parser has read them
@@ -91,17 +96,21 @@ def seal(
     Raises ``MessageError``, or its kind ``AddressError``, that names the field; nothing is half done then.
     """
     if type(message) is not dict and not isinstance(message, (Mapping, Message)):
-        return _within_limit(Sealed(*_from_stdlib(message, now, token)), defaults)
+        return _for_all(Sealed(*_from_stdlib(message, now, token)), {}, defaults)
     raw = message.raw if isinstance(message, Message) else message.get("raw")
     if raw is not None:
         own = message_fields(message, None)[0]
         sealed = _sealed_raw(*(repaired_fields(own) if lenient else (own, ())), raw, access)
-        return _within_limit(sealed, defaults)
+        return _for_all(sealed, own, defaults)
     fields, unusual = message_fields(message, defaults)
     if lenient:
         fields, repairs = repaired_fields(fields)
-        return Sealed(*composed(fields, unusual, now, token, hostname, access), repairs)
-    return Sealed(*composed(fields, unusual, now, token, hostname, access))
+        sealed = Sealed(*composed(fields, unusual, now, token, hostname, access), repairs)
+    else:
+        sealed = Sealed(*composed(fields, unusual, now, token, hostname, access))
+    if unusual and not NAMES.isdisjoint(fields):
+        sealed.extensions = asked_for(fields, sealed.envelope)
+    return sealed
 
 
 def _sealed_raw(fields: Mapping[str, Any], repairs: tuple[str, ...], raw: object, access: Access) -> Sealed:
@@ -119,6 +128,14 @@ def _sealed_raw(fields: Mapping[str, Any], repairs: tuple[str, ...], raw: object
     sealed = Sealed(envelope_of(envelope, None, ()), content, identity, repairs)
     keep_promises(envelope, content)
     return _within_limit(sealed, fields)
+
+
+def _for_all(sealed: Sealed, own: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> Sealed:
+    """What defaults say of messages that bring their own header, and these of themselves."""
+    wishes = {name: value for name, value in {**(defaults or {}), **own}.items() if name in NAMES}
+    if wishes:
+        sealed.extensions = asked_for(wishes, sealed.envelope)
+    return _within_limit(sealed, defaults)
 
 
 def _within_limit(sealed: Sealed, fields: Mapping[str, Any] | None) -> Sealed:

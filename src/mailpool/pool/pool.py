@@ -258,6 +258,8 @@ class Pool:
                 delivery.content,
                 capabilities,
                 delivery,
+                delivery.sealed.extensions,
+                now - delivery.queued_at,
             )
         except SendError as error:
             self._ledger.settle(delivery, self._told(error, delivery))

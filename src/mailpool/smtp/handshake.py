@@ -88,6 +88,9 @@ def handshake(options: Options, credentials: Credentials | None, *, name: str, e
     mechanism = None
     if credentials is not None:
         mechanism = yield from _authenticate(options, credentials, capabilities, encrypted)
+    if not (encrypted and options.verifies_tls):
+        # A promise of TLS on the whole way begins with this connection (RFC 8689 §4.1).
+        capabilities = capabilities.without(("REQUIRETLS",))
     return Session(capabilities, greeting, mechanism)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from ..content import Content
 from ..errors import SendError, UnsupportedByServer
+from ..extensions import Extensions
 from ..results import Phase, Reply
 from . import commands
 from .capabilities import Capabilities
+from .requests import mail_parameters, rcpt_parameters
 
 
 class Verdict(enum.Enum):
@@ -90,13 +92,22 @@ class Transaction:
 
 
 def prepare(
-    sender: str, recipients: Sequence[str], content: Content, capabilities: Capabilities, token: Any = None
+    sender: str,
+    recipients: Sequence[str],
+    content: Content,
+    capabilities: Capabilities,
+    token: Any = None,
+    extensions: Extensions | None = None,
+    waited: float = 0.0,
 ) -> Transaction:
     """The transaction for a server with these capabilities.
 
     :param sender: the reverse-path, empty for the null one
     :param recipients: the forward-paths
     :param token: comes back untouched with the transaction
+    :param extensions: what the message asks of the server besides
+    :param waited: seconds since the message was given to the transporter
+    :raises DeadlineExceeded: the time by which the message was to be delivered is over
     :raises UnsupportedByServer: the message needs what the server does not offer; nothing has been written
     """
     parameters = ""
@@ -123,9 +134,10 @@ def prepare(
                 phase=Phase.MAIL,
             )
         parameters += " SMTPUTF8"
-    return Transaction(
-        commands.mail(sender, parameters, size=size),
-        [commands.rcpt(recipient) for recipient in recipients],
-        content,
-        token,
-    )
+    if extensions is None:
+        rcpts = [commands.rcpt(recipient) for recipient in recipients]
+    else:
+        parameters += mail_parameters(extensions, capabilities, waited)
+        wishes = rcpt_parameters(extensions, capabilities, recipients)
+        rcpts = [commands.rcpt(*both) for both in zip(recipients, wishes, strict=True)]
+    return Transaction(commands.mail(sender, parameters, size=size), rcpts, content, token)

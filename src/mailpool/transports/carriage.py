@@ -21,8 +21,10 @@ from ..errors import (
     PoolClosed,
     QuotaExceeded,
     Throttled,
+    UnsupportedByServer,
     UsageError,
 )
+from ..extensions import Extensions
 from ..message import Sealed
 from ..options import Credentials, Options
 from ..policy.assignment import Lane
@@ -119,6 +121,16 @@ class Carriage:
         if self._quota_error is not None and self._quota_until > now:
             self._ledger.settle(delivery, self._out_of_quota(self._quota_error, delivery))
             return delivery.future
+        if sealed.extensions is not None and (lacking := self._lacking(sealed.extensions)):
+            self._ledger.settle(
+                delivery,
+                UnsupportedByServer(
+                    f"the message asks for {' and '.join(lacking)}, which {name_of(self._carrier)} does not do",
+                    phase=Phase.HANDOVER,
+                    message_id=sealed.message_id,
+                ),
+            )
+            return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
         self._ledger.open[delivery] = None
         delivery.future.on_cancel = lambda: self._given_up(delivery)
@@ -128,6 +140,11 @@ class Carriage:
             delivery.deadline = self._loop.call_later(deadline, self._deadline_passed, delivery, deadline)
         self._schedule()
         return delivery.future
+
+    def _lacking(self, extensions: Extensions) -> list[str]:
+        """What a message asks for, and cannot do without, that the carrier does not know."""
+        known = {*getattr(self._carrier, "extensions", ()), *extensions.optional}
+        return [keyword for keyword in extensions.asked if keyword not in known]
 
     def is_idle(self) -> bool:
         """Whether there is room for more messages (P-20)."""

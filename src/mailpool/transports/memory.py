@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from typing import Literal
 
 from ..address import Envelope
+from ..extensions import Extensions
 from ..message import Sealed
 from ..results import SendResult
 from .carrier import all_accepted
@@ -21,11 +22,13 @@ class KeptMessage:
 
     ``raw``       the octets, with CRLF
     ``envelope``  who it is from and to, Bcc included, which is in no header
+    ``extensions``  what the message asks of the server besides, as in ``Sealed``
     """
 
     envelope: Envelope
     raw: bytes
     message_id: str
+    extensions: Extensions | None = None
 
     @property
     def email(self) -> EmailMessage:
@@ -63,6 +66,7 @@ class MemoryCarrier:
     """Keeps every message in ``messages``, in the order in which they were sent."""
 
     name = "memory"
+    extensions = frozenset(("DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY", "FUTURERELEASE"))
 
     def __init__(self) -> None:
         self.messages: list[KeptMessage] = []
@@ -72,7 +76,9 @@ class MemoryCarrier:
         self.messages.clear()
 
     async def deliver(self, sealed: Sealed, /) -> SendResult:
-        self.messages.append(KeptMessage(sealed.envelope, whole(sealed.content), sealed.message_id))
+        self.messages.append(
+            KeptMessage(sealed.envelope, whole(sealed.content), sealed.message_id, sealed.extensions)
+        )
         return all_accepted(sealed, "250 2.0.0 kept in memory")
 
     def __repr__(self) -> str:

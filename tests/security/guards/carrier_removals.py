@@ -1,4 +1,4 @@
-"""The guards of the other ways out, and how they are taken away: checks CMD and POL beside the eighty."""
+"""The guards beside the eighty and how they are taken away: other ways out (CMD, POL), what is asked of servers (TLS, SRV)."""
 
 from __future__ import annotations
 
@@ -85,4 +85,14 @@ removal(
     "POL-14",
     "draining ends in time",
     (CARRIAGE, "async with asyncio.timeout(timeout):", "async with asyncio.timeout(None):"),
+)
+removal(
+    "TLS-11",
+    "an offer of REQUIRETLS counts over TLS only",
+    ("smtp/handshake.py", "if not (encrypted and options.verifies_tls):", "if False:"),
+)
+removal(
+    "TLS-11",
+    "what is required and not offered",
+    ("smtp/requests.py", 'if "REQUIRETLS" not in capabilities:', "if False:"),
 )

@@ -106,6 +106,59 @@ removal(
         "if False:",
     ),
 )
+ASKING = "message/asking.py"
+removal(
+    "INJ-08",
+    "what could end a parameter is encoded",
+    (
+        "smtp/requests.py",
+        "char if char in _plain_in_xtext else",
+        "char if char.isprintable() else",
+    ),
+)
+removal(
+    "INJ-08",
+    "control characters in an original address",
+    (ASKING, "or not given or _search_control(given):", "or not given:"),
+)
+removal(
+    "INJ-08",
+    "an envelope identifier is printable ASCII",
+    (ASKING, "or not _is_printable(given)", ""),
+)
+removal(
+    "INJ-08",
+    "only the type utf-8 has other characters than ASCII",
+    (ASKING, 'if not address or not (kind == "utf-8" or address.isascii()):', "if not address:"),
+)
+removal(
+    "INJ-09",
+    "never stands alone, and nothing else is known",
+    (ASKING, "if not known or not known <= set(_NOTIFY):", "if not known:"),
+)
+removal(
+    "INJ-09",
+    "what can be returned",
+    (
+        ASKING,
+        '    if found is None:\n        raise MessageError(f"dsn.return',
+        '    if False:\n        raise MessageError(f"dsn.return',
+    ),
+)
+removal(
+    "INJ-09",
+    "letter case of what is returned",
+    (ASKING, "_RETURN.get(given.lower())", "_RETURN.get(given)"),
+)
+removal(
+    "INJ-10",
+    "numbers in parameters",
+    (
+        ASKING,
+        "if isinstance(given, bool) or not isinstance(given, int) or not least <= given <= most:",
+        "if False:",
+    ),
+)
 removal(
     "INJ-10",
     "parameters of MAIL and RCPT",
