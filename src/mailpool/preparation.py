@@ -17,7 +17,7 @@ from typing import Any
 from .errors import MessageError
 from .hooks import Hooks, in_a_task
 from .message import Merged, Message, Sealed, seal
-from .message.awaiting import CONTENT_FIELDS, awaited, in_lists, must_wait
+from .message.awaiting import CONTENT_FIELDS, awaited, must_wait, own_copy
 from .message.dkim import LoadedKey, Signatures, signed, takes_long
 from .message.fields import message_fields
 from .message.smime import LoadedSmime, Protection, protected
@@ -107,10 +107,10 @@ class Preparation:
                 message, defaults = message_fields(message, defaults)[0], None
             else:
                 message = message_fields(message, None)[0]
-            fields = in_lists(message)
+            # Copies: what the caller changes while something is awaited, and what a hook changes, stays with them.
+            fields = own_copy(message)
             if self.hooks.are_there:
-                own = {name: _copy(value) for name, value in fields.items()}
-                fields = in_lists(await self.hooks.run("compose", own, Mapping))
+                fields = own_copy(await self.hooks.run("compose", fields, Mapping))
             if must_wait(fields, self._access):
                 await in_a_task()
                 fields = await awaited(fields, self._access, self._fetch)
@@ -212,10 +212,3 @@ def _may_wait(message: Mapping[str, Any] | Message | StdlibMessage) -> bool:
     else:
         return False
     return not all(content is None or isinstance(content, str | bytes) for content in contents)
-
-
-def _copy(value: Any) -> Any:
-    """One level of it: a hook changes its own message and not what others share."""
-    if isinstance(value, list):
-        return list(value)
-    return dict(value) if isinstance(value, dict) else value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import gzip
 import http.server
 import socket
@@ -386,3 +388,58 @@ async def test_half_an_answer_is_an_error(site: Site) -> None:
 
     site.answers["/"] = answer
     assert FIELD in await refusal(f"{site.url}/")
+
+
+# -- once wrong, now proven ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[::1", "http://\xe9..\xe9/", "http://a\x9b/", "http://a:99999/"]
+)
+async def test_a_redirect_to_nowhere_names_the_field(site: Site, location: str) -> None:
+    site.answers["/a"] = to(location)
+    assert "could not be resolved" not in await refusal(f"{site.url}/a")
+
+
+@pytest.mark.rule("LOG-02")
+@pytest.mark.parametrize("path", ["\x9b31m", "\u2028", "\ud800"])
+async def test_an_error_shows_nothing_of_a_url_that_no_log_should_hold(site: Site, path: str) -> None:
+    assert (await refusal(f"{site.url}/{path}")).isprintable()
+    assert (await refusal(f"http://{path}.example/")).isprintable()
+    assert site.heard == []
+
+
+async def test_a_redirect_that_is_written_in_utf8_leads_there(site: Site) -> None:
+    site.answers["/a"] = lambda handler: (
+        handler.wfile.write("HTTP/1.1 302 x\r\nContent-Length: 0\r\nLocation: /büro\r\n\r\n".encode()),
+        None,
+    )[1]
+    await octets(f"{site.url}/a")
+    assert [path for path, _ in site.heard] == ["/a", "/b%C3%BCro"]
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancelled"])
+async def test_no_socket_is_left_of_a_handshake_that_never_ends(how: str) -> None:
+    ended = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1_000):
+            pass
+        ended.set()
+        writer.close()
+
+    gc.disable()  # it would close what was forgotten
+    try:
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            access = Access(urls=True, private_addresses=True, timeout=0.2 if how == "timeout" else 60)
+            task = asyncio.create_task(fetch(f"https://127.0.0.1:{port}/", None, FIELD, access))
+            if how == "cancelled":
+                await asyncio.sleep(0.2)
+                task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled() == (how == "cancelled")
+            await asyncio.wait_for(ended.wait(), 10)
+            assert task.cancelled() or isinstance(task.exception(), MessageError)
+    finally:
+        gc.enable()

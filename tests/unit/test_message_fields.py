@@ -559,3 +559,27 @@ def test_defaults_may_have_any_field() -> None:
 def test_a_default_that_only_the_first_message_would_get_is_refused(defaults: dict[str, Any]) -> None:
     with pytest.raises(MessageError, match="only once"):
         seal(FROM_TO, now=NOW, token=lambda: TOKEN, defaults=defaults)
+
+
+@pytest.mark.rule("HDR-11")
+@pytest.mark.parametrize("kind", ["text/" + "a" * 128, "a" * 2_000 + "/x"])
+def test_a_media_type_that_no_line_holds_is_refused(kind: str) -> None:
+    for fields in (
+        {"attachments": [{"content": b"x", "content_type": kind}]},
+        {"alternatives": [{"content": "x", "content_type": kind}]},
+    ):
+        with pytest.raises(MessageError, match="not a media type"):
+            sealed(FROM_TO | fields)
+    longest = f"{'a' * 127}/{'b' * 127}"
+    assert longest.encode() in octets(
+        sealed(FROM_TO | {"attachments": [{"content": b"x", "content_type": longest}]})
+    )
+
+
+@pytest.mark.rule("LOG-01")
+def test_no_secret_of_a_message_is_in_its_repr() -> None:
+    attachment = Attachment(
+        href="https://user:s3cret@example.org/?token=s3cret", http_headers={"Authorization": "Bearer s3cret"}
+    )
+    message = Message(otp={"code": "s3cret", "origin": "https://example.org"}, attachments=[attachment])
+    assert "s3cret" not in repr(message)

@@ -26,7 +26,7 @@ from mailpool.message import Attachment, seal
 from mailpool.message.data_uris import data_uri
 from mailpool.message.encoding import base64_lines, with_crlf
 from mailpool.message.seal import Sealed
-from mailpool.message.sources import LARGE, Spool
+from mailpool.message.sources import LARGE, Found, Spool
 from mailpool.message.transfer import Base64Lines, Lines
 
 NOW = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
@@ -421,3 +421,26 @@ def test_a_broken_data_uri_is_an_error(uri: str) -> None:
 def test_a_data_uri_over_the_cap_is_an_error_and_not_an_empty_attachment(head: str) -> None:
     with pytest.raises(MessageError, match=r"attachments\[0\]\.path: .*max_size"):
         attached({"path": head + "A" * 100_000}, Access(max_size=1000))
+
+
+# -- once wrong, now proven ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("DOS-01")
+@pytest.mark.parametrize(
+    "encoding", ["punycode", "IDNA", "unicode_escape", "raw-unicode-escape", "undefined"]
+)
+def test_what_only_python_counts_among_the_charsets_is_none(encoding: str) -> None:
+    # Of different characters Python's punycode takes time with the square of their number: minutes for a page.
+    page = "".join(map(chr, range(0x4E00, 0x9E00))) * 10
+    for content in (
+        {"content": page, "encoding": encoding},
+        {"content": b"a" * 200_000, "encoding": encoding},
+    ):
+        with pytest.raises(MessageError, match=r"encoding|charset") as caught:
+            sealed({"text": content})
+        assert (caught.value.field or "").startswith("text")
+    with pytest.raises(MessageError):
+        sealed({"attachments": [{"content": page, "encoding": encoding}]})
+    found = Found(b"Gr\xc3\xbc\xc3\x9fe", content_type=f"text/plain; charset={encoding}")
+    assert "Grüße".encode() in bytes(sealed({"text": {"content": found}, "encoding": "8bit"}))

@@ -32,6 +32,8 @@ CONTENT_FIELDS: Final[tuple[str, ...]] = (
 )
 _LISTS: Final = ("attachments", "alternatives")
 _READ: Final = 65_536
+# Nothing that a message can hold is nested deeper.
+_DEEPEST: Final = 8
 
 
 def must_wait(fields: Fields, access: Access) -> bool:
@@ -67,14 +69,35 @@ def _is_async(value: object) -> bool:
     return hasattr(value, "__aiter__") or inspect.iscoroutinefunction(getattr(value, "read", None))
 
 
-def in_lists(fields: Fields) -> dict[str, Any]:
-    """The same fields with lists for what else could be gone through only once."""
-    listed = dict(fields)
+def own_copy(fields: Fields) -> dict[str, Any]:
+    """The same fields in mappings and lists that nobody else holds, and lists for what could be gone through only once.
+
+    Contents are not copied, but for octets that can change.
+    """
+    copied = {name: _own(value) for name, value in fields.items()}
     for name in _LISTS:
-        value = fields.get(name)
+        value = copied.get(name)
         if isinstance(value, Iterable) and not isinstance(value, str | bytes | list | tuple | Mapping):
-            listed[name] = list(value)
-    return listed
+            copied[name] = _own(list(value))
+    return copied
+
+
+def _own(value: Any, depth: int = 0) -> Any:
+    if type(value) in (str, bytes, int, bool) or depth == _DEEPEST:
+        return value
+    if isinstance(value, list | tuple):
+        items = [_own(item, depth + 1) for item in value]
+        # What is no plain list or tuple is a value of a kind of its own.
+        return items if type(value) is list else tuple(items) if type(value) is tuple else value
+    if isinstance(value, Mapping):
+        pairs = [(name, _own(item, depth + 1)) for name, item in value.items()]
+        own = dict(pairs)
+        return own if len(own) == len(pairs) else value  # some have several values of a name
+    if isinstance(value, Attachment):
+        return Attachment(
+            **{one.name: _own(getattr(value, one.name), depth + 1) for one in dataclasses.fields(value)}
+        )
+    return bytes(value) if isinstance(value, bytearray | memoryview) else value
 
 
 async def awaited(fields: Fields, access: Access, fetch: Fetch) -> dict[str, Any]:

@@ -56,6 +56,8 @@ def text_of(given: object, field: str, access: Access) -> str:
     if isinstance(encoding, str) and encoding.lower() not in _BINARY:
         charset = encoding
     try:
+        if charset and not _codec(charset):
+            raise LookupError(charset)
         return octets.decode(charset or "utf-8")
     except (ValueError, LookupError) as error:  # of octets that do not fit, and of names that are none
         raise MessageError(
@@ -181,6 +183,18 @@ def _held(octets: bytes) -> bytes | Source:
 
 # How text may stand for octets that are no text.
 _BINARY: Final = frozenset(("base64", "hex"))
+# What Python counts among the charsets and no mail is written in. The first two take minutes for a page (DOS-01).
+_NO_CHARSETS: Final = frozenset(("punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined"))
+
+
+def _codec(charset: str) -> str:
+    """Python's name of a charset; ``""`` for any other text."""
+    try:
+        found = codecs.lookup(charset)
+    except (LookupError, ValueError):
+        return ""
+    is_one = found._is_text_encoding and found.name.replace("_", "-") not in _NO_CHARSETS
+    return found.name if is_one else ""
 
 
 def _octets(text: str, encoding: object, field: str) -> bytes:
@@ -195,10 +209,8 @@ def _octets(text: str, encoding: object, field: str) -> bytes:
             return binascii.a2b_base64(compact + b"=" * (-len(compact) % 4), strict_mode=True)
         if encoding.lower() == "hex":
             return bytes.fromhex(text)
-        if codecs.lookup(encoding)._is_text_encoding:
+        if _codec(encoding):
             return text.encode(encoding)
-    except LookupError:
-        pass
     except ValueError as error:  # UnicodeEncodeError and binascii.Error are kinds of it
         raise MessageError(
             f"{field}: the text does not fit its encoding {encoding!r:.40}", field=field
@@ -214,8 +226,5 @@ def _charset(content_type: str) -> str:
     for parameter in content_type.split(";")[1:]:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset":
-            try:
-                return codecs.lookup(value.strip().strip('"')).name
-            except (LookupError, ValueError):
-                return ""
+            return _codec(value.strip().strip('"'))
     return ""

@@ -58,9 +58,9 @@ class Attachment:
 
     content: GivenContent | None = None
     path: str | os.PathLike[str] | None = None
-    href: str | None = None
+    href: str | None = dataclasses.field(default=None, repr=False)  # often with a token in it
     raw: GivenContent | Mapping[str, Any] | None = None
-    http_headers: Mapping[str, str] | None = None
+    http_headers: Mapping[str, str] | None = dataclasses.field(default=None, repr=False)
     encoding: str | None = None
     filename: str | Literal[False] | None = None
     content_type: str | None = None
@@ -142,7 +142,7 @@ class Message:
     references: str | Iterable[str] | None = None
     priority: Literal["high", "normal", "low"] | None = None
     list_: Mapping[str, Any] | None = None
-    otp: Mapping[str, str] | None = None
+    otp: Mapping[str, str] | None = dataclasses.field(default=None, repr=False)
     x_mailer: str | None = None
     auto_submitted: Literal["no", "auto-generated", "auto-replied", "auto-notified"] | None = None
     normalize_header_key: Callable[[str], str] | None = None

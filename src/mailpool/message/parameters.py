@@ -14,7 +14,8 @@ _WORD = r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]++"
 _is_token = re.compile(_WORD).fullmatch
 # Less than a token: some readers take ' and * for signs of RFC 2231.
 _is_simple = re.compile(r"[A-Za-z0-9._\-]++").fullmatch
-_is_media_type = re.compile(rf"({_WORD})/({_WORD})").fullmatch
+# RFC 6838 §4.2: at most 127 characters each.
+_is_media_type = re.compile(rf"(?=[^/]{{1,127}}/[^/]{{1,127}}\Z)({_WORD})/({_WORD})").fullmatch
 _parameter = re.compile(rf'[ \t]*;[ \t]*({_WORD})=(?:({_WORD})|"((?:[^"\\]|\\.)*+)")').match
 # RFC 2231 §7: attribute-char.
 _PERCENT = {octet: f"%{octet:02X}" for octet in range(256)}

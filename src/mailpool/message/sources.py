@@ -162,6 +162,17 @@ class SpooledSource:
             position += len(block)
             yield block
 
+    # Each number is closed once: a second owner would close whatever has got the same number meanwhile.
+    def __copy__(self) -> SpooledSource:
+        return self
+
+    def __deepcopy__(self, _: object) -> SpooledSource:
+        return self
+
+    def __reduce__(self) -> tuple[type[MemorySource], tuple[bytes]]:
+        """In another process the octets are in memory."""
+        return MemorySource, (b"".join(self.blocks()),)
+
     def __del__(self) -> None:
         os.close(self._number)
 

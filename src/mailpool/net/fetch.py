@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import functools
 import ipaddress
 import re
@@ -90,16 +91,19 @@ async def _follow(parts: SplitResult, headers: dict[str, str], field: str, acces
     login = _login(parts)
     if login:
         headers.setdefault("Authorization", login)
-    async with httpcore.AsyncConnectionPool(
-        ssl_context=_tls_context(ssl.get_default_verify_paths()),
-        network_backend=_Guard(field, access),
-        max_connections=1,
-    ) as pool:
+    async with (
+        contextlib.aclosing(_Guard(field, access)) as guard,
+        httpcore.AsyncConnectionPool(
+            ssl_context=_tls_context(ssl.get_default_verify_paths()),
+            network_backend=guard,
+            max_connections=1,
+        ) as pool,
+    ):
         for _ in range(access.max_redirects + 1):
             async with pool.stream("GET", _target(parts), headers=list(_sent(headers))) as response:
                 if response.status not in _REDIRECTS:
                     return await _body(response, name, parts, field, access)
-                there = _split(urljoin(parts.geturl(), _header(response, b"location")), field)
+                there = _leads_to(parts, _header(response, b"location"), field)
                 if (parts.scheme, there.scheme) == ("https", "http"):
                     raise MessageError(
                         f"{field}: {_shown(parts)} leads from https: to http:, which is refused", field=field
@@ -143,6 +147,12 @@ class _Guard(httpcore.AnyIOBackend):
     def __init__(self, field: str, access: Access) -> None:
         self._field = field
         self._access = access
+        self._streams: list[httpcore.AsyncNetworkStream] = []
+
+    async def aclose(self) -> None:
+        """Close what was connected to: httpcore leaves it open when it is cancelled in a TLS handshake."""
+        while self._streams:
+            await self._streams.pop().aclose()
 
     async def connect_tcp(
         self,
@@ -168,7 +178,9 @@ class _Guard(httpcore.AnyIOBackend):
         error: Exception = OSError("there is no address")
         for address in addresses:
             try:
-                return await super().connect_tcp(address, port, timeout, local_address, socket_options)
+                stream = await super().connect_tcp(address, port, timeout, local_address, socket_options)
+                self._streams.append(stream)
+                return stream
             except httpcore.NetworkError as failed:
                 error = failed
         raise error
@@ -192,7 +204,7 @@ def is_public(address: str) -> bool:
 
 
 def _split(url: object, field: str) -> SplitResult:
-    if not isinstance(url, str) or any(character <= " " or character in "\x7f\\" for character in url):
+    if not isinstance(url, str) or not url.isprintable() or " " in url or "\\" in url:
         raise MessageError(
             f"{field}: the URL holds white space or another character that it may not", field=field
         )
@@ -203,7 +215,24 @@ def _split(url: object, field: str) -> SplitResult:
         raise MessageError(f"{field}: the URL cannot be read", field=field) from None
     if parts.scheme not in _SCHEMES or not parts.hostname or port == 0:
         raise MessageError(f"{field}: only http: and https: URLs with a host are read", field=field)
+    try:
+        _host(parts)
+    except AddressError:
+        raise MessageError(f"{field}: the host of the URL is no domain name", field=field) from None
     return parts
+
+
+def _leads_to(parts: SplitResult, location: str, field: str) -> SplitResult:
+    # Not ASCII, as it should be, but what people put there is UTF-8.
+    with contextlib.suppress(UnicodeDecodeError):
+        location = location.encode("latin-1").decode()
+    try:
+        there = urljoin(parts.geturl(), location)
+    except ValueError:
+        raise MessageError(
+            f"{field}: {_shown(parts)} leads to a URL that cannot be read", field=field
+        ) from None
+    return _split(there, field)
 
 
 def _host(parts: SplitResult) -> str:
@@ -218,10 +247,7 @@ def _origin(parts: SplitResult) -> Origin:
 def _target(parts: SplitResult) -> httpcore.URL:
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     query = "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?[]") if parts.query else ""
-    try:
-        scheme, host, port = _origin(parts)
-    except AddressError as error:
-        raise UnicodeError("the host is no domain name") from error
+    scheme, host, port = _origin(parts)
     return httpcore.URL(
         scheme=scheme.encode(),
         host=host.encode(),
