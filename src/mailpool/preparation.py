@@ -20,6 +20,7 @@ from .message import Merged, Message, Sealed, seal
 from .message.awaiting import CONTENT_FIELDS, awaited, must_wait, own_copy
 from .message.dkim import LoadedKey, Signatures, signed, takes_long
 from .message.fields import message_fields
+from .message.letter import letter
 from .message.smime import LoadedSmime, Protection, protected
 from .message.sources import Found
 from .options import Options
@@ -45,6 +46,7 @@ class Preparation:
         self._signs = options.smime is not None or options.dkim is not None
         self._protection = Protection(options.smime)
         self._signatures = Signatures(options.dkim)
+        self._is_ordinary = not (self._defaults or self._lenient or self._signs)
         self._is_plain = not _may_wait(options.defaults)
         self._threads: ThreadPoolExecutor | None = None
         self._second = -1
@@ -60,6 +62,10 @@ class Preparation:
         :raises MessageError: a field cannot be sent as it is, or a hook failed
         """
         # By far the most messages are text alone; each further look at them would be felt.
+        if self._is_ordinary and type(message) is dict and not self.hooks.are_there:
+            found = letter(message, self._now(), _token)
+            if found is not None:
+                return Sealed(*found)
         if type(message) is dict and self._is_plain and not self.hooks.are_there:
             for value in message.values():
                 if type(value) is not str:

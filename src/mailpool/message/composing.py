@@ -17,11 +17,10 @@ from .envelopes import envelope_of, keep_promises, refuse_many
 from .fields import Fields
 from .letter import letter
 from .message_body import body, usual_body
-from .message_ids import message_id
+from .message_ids import LONGEST_TOKEN, checked_token, message_id
 from .texts import USUAL_STYLE, TextStyle
 from .writing import assembled, written
 
-_LONGEST_TOKEN: Final = 48
 _MIME_VERSION: Final = "MIME-Version: 1.0\r\n"
 
 
@@ -37,11 +36,11 @@ def composed(
 
     ``unusual`` is whether any of them is more than nearly all messages have: the others do not pay for those.
     """
-    fresh = _checked_token(token())
     if not unusual:
-        found = letter(fields, now, fresh)
+        found = letter(fields, now, token)
         if found is not None:
             return found
+    fresh = checked_token(token())
     custom: Custom = []
     if fields.get("headers"):
         fields, custom = split_headers(fields)
@@ -130,17 +129,9 @@ def _boundary_token(fields: Fields, fresh: str) -> str:
     given = fields.get("base_boundary")
     if given is None:
         return fresh
-    if not (isinstance(given, str) and given.isascii() and given.isalnum() and len(given) <= _LONGEST_TOKEN):
+    if not (isinstance(given, str) and given.isascii() and given.isalnum() and len(given) <= LONGEST_TOKEN):
         raise MessageError(
-            f"base_boundary: {given!r:.60} must be 1 to {_LONGEST_TOKEN} ASCII letters and digits",
+            f"base_boundary: {given!r:.60} must be 1 to {LONGEST_TOKEN} ASCII letters and digits",
             field="base_boundary",
         )
     return given
-
-
-def _checked_token(token: str) -> str:
-    if not (token.isascii() and token.isalnum() and len(token) <= _LONGEST_TOKEN):
-        raise ValueError(
-            f"token() must return at most {_LONGEST_TOKEN} ASCII letters and digits, not {token!r:.60}"
-        )
-    return token

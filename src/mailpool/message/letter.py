@@ -7,6 +7,7 @@ without asking for thirty fields it takes two thirds of the time. Whatever is ou
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import Final
 
 from ..address import Envelope, Mailbox, ascii_domain
@@ -16,15 +17,18 @@ from .dates import date_text
 from .encoding import encoded_text
 from .fields import Fields
 from .folding import fold_text
+from .message_ids import checked_token
 from .parts import TEXT_HEADER
 
 FIELDS: Final = frozenset(("from", "to", "subject", "text", "html"))
 
 
-def letter(fields: Fields, now: datetime.datetime, token: str) -> tuple[Envelope, BytesContent, str] | None:
+def letter(
+    fields: Fields, now: datetime.datetime, token: Callable[[], str]
+) -> tuple[Envelope, BytesContent, str] | None:
     """The envelope, the content and the Message-ID of an ordinary message; ``None`` for any other.
 
-    token  the random part of the Message-ID and of the boundary, checked
+    token  gives the random part of the Message-ID and of the boundary
 
     Raises ``MessageError`` as ``composed`` does.
     """
@@ -42,23 +46,24 @@ def letter(fields: Fields, now: datetime.datetime, token: str) -> tuple[Envelope
     authors, from_line = address_header("From", "from", author, "")
     if len(authors) != 1:
         return None
+    fresh = checked_token(token())
     recipients, to_line = written_header("To", "to", to, "")
     sender: Mailbox = authors[0]
     envelope = Envelope.between(sender, recipients)
-    identity = f"<{token}@{ascii_domain(sender.domain)}>"
+    identity = f"<{fresh}@{ascii_domain(sender.domain)}>"
     plain_encoding, plain = encoded_text(text)
     page_encoding, page = encoded_text(html)
-    mark = token.encode()
+    mark = fresh.encode()
     # Quoted-printable and base64 hold no boundary (HDR-15).
     if (plain_encoding == "7bit" and mark in plain) or (page_encoding == "7bit" and mark in page):
         return None
     head = (
         f"{from_line}{to_line}{fold_text('Subject', subject, 'subject')}"
         f"Message-ID: {identity}\r\nDate: {date_text(now, 'date')}\r\nMIME-Version: 1.0\r\n"
-        f'Content-Type: multipart/alternative;\r\n boundary="=_0.{token}"\r\n\r\n'
-        f"--=_0.{token}\r\n{TEXT_HEADER['plain', plain_encoding]}\r\n"
+        f'Content-Type: multipart/alternative;\r\n boundary="=_0.{fresh}"\r\n\r\n'
+        f"--=_0.{fresh}\r\n{TEXT_HEADER['plain', plain_encoding]}\r\n"
     )
-    between = f"\r\n--=_0.{token}\r\n{TEXT_HEADER['html', page_encoding]}\r\n"
+    between = f"\r\n--=_0.{fresh}\r\n{TEXT_HEADER['html', page_encoding]}\r\n"
     octets = b"".join(
         (head.encode(), plain, between.encode(), page, b"\r\n--=_0.", mark, b"--\r\n"),
     )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from ..errors import MessageError
+
+LONGEST_TOKEN: Final = 48
 
 _is_bare_id = re.compile(r"[!-;=?-~]{1,900}").fullmatch
 _separators = re.compile(r"[ \t]+|(?<=>)(?=<)").split
@@ -35,3 +38,12 @@ def message_ids(value: object, field: str) -> list[str]:
             raise MessageError(f"{field}: {text!r:.80} is not text", field=field)
         found += [message_id(one, field) for one in _separators(text.strip(" \t")) if one]
     return found
+
+
+def checked_token(token: str) -> str:
+    """What a source of random tokens gave. Raises ``ValueError`` if it cannot stand in a Message-ID or a boundary."""
+    if not (token.isascii() and token.isalnum() and len(token) <= LONGEST_TOKEN):
+        raise ValueError(
+            f"token() must return at most {LONGEST_TOKEN} ASCII letters and digits, not {token!r:.60}"
+        )
+    return token

@@ -17,7 +17,7 @@ from ...address import Addresses, Envelope
 from ...content import BytesContent
 from ...errors import MessageError
 from ..address_headers import written_header
-from ..composing import _checked_token, _id_domain, _participants, composed
+from ..composing import _id_domain, _participants, composed
 from ..custom_headers import split_headers
 from ..dates import date_text
 from ..envelopes import envelope_of, keep_promises, refuse_many
@@ -25,6 +25,7 @@ from ..fields import Fields
 from ..folding import fold_text
 from ..list_headers import list_headers
 from ..message_body import usual_body
+from ..message_ids import checked_token
 from ..parts import Leaf
 from ..writing import _leaves
 from .pattern import Pattern
@@ -177,7 +178,7 @@ class Plan:
             path = envelope_of(given, self._sender, recipients)
         if self._limit is not None:
             refuse_many(path, self._limit)
-        identity = f"<{_checked_token(token)}@{_id_domain(self._sender, path, hostname)}>"
+        identity = f"<{checked_token(token)}@{_id_domain(self._sender, path, hostname)}>"
         date = "" if self._dated else f"Date: {date_text(now, 'date')}\r\n"
         pieces[self._identity] = f"Message-ID: {identity}\r\n{date}".encode("ascii")
         for name, field, pattern, index in self._lines:
