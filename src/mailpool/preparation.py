@@ -21,6 +21,7 @@ from .message.awaiting import CONTENT_FIELDS, awaited, must_wait, own_copy
 from .message.dkim import LoadedKey, Signatures, signed, takes_long
 from .message.fields import message_fields
 from .message.letter import letter
+from .message.seal import sealed_octets
 from .message.smime import LoadedSmime, Protection, protected
 from .message.sources import Found
 from .options import Options
@@ -66,6 +67,9 @@ class Preparation:
             found = letter(message, self._now(), _token)
             if found is not None:
                 return Sealed(*found)
+            finished = sealed_octets(message)
+            if finished is not None:
+                return finished
         if type(message) is dict and self._is_plain and not self.hooks.are_there:
             for value in message.values():
                 if type(value) is not str:

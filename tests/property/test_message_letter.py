@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mailpool.errors import MessageError
 from mailpool.message import composing, seal
+from mailpool.message.seal import sealed_octets
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 TOKEN = "0123456789abcdef" * 2
@@ -78,3 +79,35 @@ def test_a_text_that_holds_the_boundary_goes_the_long_way() -> None:
     message = {"from": "a@example.org", "to": "b@example.org", "subject": "s", "html": "<p>h"}
     octets = outcome({**message, "text": f"--=_0.{TOKEN}--"})[2]
     assert f'boundary="=_0.1.{TOKEN}"'.encode() in octets
+
+
+RAW = st.one_of(
+    st.binary(max_size=60), st.builds(lambda t: t.encode("utf-8", "replace"), TEXTS), st.text(max_size=9)
+)
+ENVELOPES = st.dictionaries(
+    st.sampled_from(["from", "to", "cc", "bcc", "size", "use_8bitmime", "other"]),
+    st.one_of(PEOPLE, st.lists(PEOPLE, max_size=2), st.none(), st.sampled_from(["<>", 5, 100, True, False])),
+    max_size=4,
+)
+
+
+@given(raw=RAW, envelope=ENVELOPES)
+@settings(max_examples=500)
+def test_finished_octets_are_sealed_the_same_in_the_short_way(raw: Any, envelope: dict[str, Any]) -> None:
+    message = {"raw": raw, "envelope": envelope}
+    with_guards = outcome(message)
+    try:
+        sealed = sealed_octets(message)
+    except MessageError as error:
+        assert (type(error), str(error), error.field) == with_guards
+    else:
+        if sealed is not None:
+            octets = b"".join(sealed.content.blocks())
+            flags = (sealed.content.eight_bit, sealed.content.utf8_headers)
+            assert (sealed.envelope, sealed.message_id, octets, *flags) == with_guards
+
+
+def test_finished_octets_go_the_short_way() -> None:
+    message = {"raw": b"Subject: s\n\nbody", "envelope": {"from": "a@example.org", "to": "b@example.org"}}
+    assert sealed_octets(message) is not None
+    assert sealed_octets({**message, "recipient_limit": 1}) is None
