@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailpool.errors import MessageError
-from mailpool.message import composing, seal
+from mailpool.message import Sealed, composing, seal
 from mailpool.message.seal import sealed_octets
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
@@ -44,11 +45,17 @@ PEOPLE = st.one_of(
 )
 
 
-def outcome(message: dict[str, Any]) -> Any:
+def long_way(message: dict[str, Any]) -> Sealed:
+    return seal(message, now=NOW, token=lambda: TOKEN)
+
+
+def outcome(message: dict[str, Any], way: Callable[[dict[str, Any]], Sealed | None] = long_way) -> Any:
     try:
-        sealed = seal(message, now=NOW, token=lambda: TOKEN)
+        sealed = way(message)
     except MessageError as error:
         return type(error), str(error), error.field
+    if sealed is None:
+        return None
     content = sealed.content
     octets = b"".join(content.blocks())
     return sealed.envelope, sealed.message_id, octets, content.eight_bit, content.utf8_headers
@@ -95,16 +102,7 @@ ENVELOPES = st.dictionaries(
 @settings(max_examples=500)
 def test_finished_octets_are_sealed_the_same_in_the_short_way(raw: Any, envelope: dict[str, Any]) -> None:
     message = {"raw": raw, "envelope": envelope}
-    with_guards = outcome(message)
-    try:
-        sealed = sealed_octets(message)
-    except MessageError as error:
-        assert (type(error), str(error), error.field) == with_guards
-    else:
-        if sealed is not None:
-            octets = b"".join(sealed.content.blocks())
-            flags = (sealed.content.eight_bit, sealed.content.utf8_headers)
-            assert (sealed.envelope, sealed.message_id, octets, *flags) == with_guards
+    assert outcome(message, sealed_octets) in (None, outcome(message))
 
 
 def test_finished_octets_go_the_short_way() -> None:
