@@ -160,12 +160,12 @@ class Transporter:
         """
         self._bound()
         ended: asyncio.Queue[SendOutcome[M] | None] = asyncio.Queue()
-        futures: set[asyncio.Future[SendResult]] = set()
+        futures: dict[asyncio.Future[SendResult], None] = {}  # in order, as they are cancelled
         backlog = max(100, 4 * self.options.max_connections * self.options.pipeline_depth)
         consumed = asyncio.Event()
 
         def note(item: M, future: asyncio.Future[SendResult]) -> None:
-            futures.discard(future)
+            futures.pop(future, None)
             if future.cancelled():
                 return
             error = future.exception()
@@ -181,7 +181,7 @@ class Transporter:
             except Exception as error:  # whatever is wrong with one message, the others go on
                 ended.put_nowait(SendOutcome(item, error=error))
                 return
-            futures.add(future)
+            futures[future] = None
             future.add_done_callback(lambda done: note(item, done))
 
         async def pull() -> None:

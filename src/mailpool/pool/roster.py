@@ -83,7 +83,7 @@ class Roster:
         most = options.max_messages
         self._max_messages = math.inf if most < 0 else most
         self._slots: dict[Connection, Slot] = {}
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], None] = {}  # in order: what closing does can be repeated
         self._suspicions: Counter[str] = (
             Counter()
         )  # connections that failed in a way that speaks against an extension
@@ -123,7 +123,7 @@ class Roster:
         if lane.blocked_until <= self._loop.time():
             lane.gate.reopen()
         task = self._loop.create_task(self._open(slot, lane), name="mailpool: open a connection")
-        self._opening.add(task)
+        self._opening[task] = None
         task.add_done_callback(lambda task: self._open_ended(task, slot, lane))
 
     async def _open(self, slot: Slot, lane: PoolLane) -> None:
@@ -158,7 +158,7 @@ class Roster:
                 lane.gate.leave()
 
     def _open_ended(self, task: asyncio.Task[None], slot: Slot, lane: PoolLane) -> None:
-        self._opening.discard(task)
+        self._opening.pop(task, None)
         if slot.opening:  # cancelled, perhaps before its first step
             self._not_opened(slot, lane, None)
 
