@@ -218,13 +218,14 @@ class Pool:
         """What ``run`` would do for a slot of which `takes_next` is true: most messages begin here.
 
         The state had come to rest before, and with one message of the line begun it rests again, unless others wait for
-        a place in the line. Whoever calls writes what the connection has to write.
+        a place in the line, or this one could not be begun: then the slot is free, and that is to be decided on. Whoever
+        calls writes what the connection has to write.
         """
         if self._running or self._queue.held_back:
             return False
-        self._assign(slot, False, now)
+        begun = self._assign(slot, False, now)
         self._queue.tell_room()
-        return True
+        return begun
 
     def _wake_at(self, until: float) -> None:
         if until >= self._timer_at:
