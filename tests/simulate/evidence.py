@@ -45,6 +45,7 @@ class Wiretap:
     opened_at: float
     closed_at: float | None = None
     broken: bool = False  # by the network, at some octet
+    plain: bool = False  # HELO: the client knows of no limits
     mails: list[Mail] = field(default_factory=list)
 
 

@@ -75,7 +75,7 @@ class _Judge:
         options = self.scenario.options
         most = 1 if not options["pool"] else options["max_messages"]
         for tap in self.evidence.taps:
-            limits = _limits(self.scenario.servers[tap.server].capabilities)
+            limits = {} if tap.plain else _limits(self.scenario.servers[tap.server].capabilities)
             for bound, name in ((most, "max_messages"), (limits.get("MAILMAX"), "MAILMAX")):
                 if bound is not None and 0 < bound < len(tap.mails):
                     self.complain(f"P-12: {len(tap.mails)} messages on one connection, {name} is {bound}")

@@ -54,6 +54,8 @@ class Line(Connection):
         self._outbound.push(write, delay)
 
     def _meet(self, step: Step, text: str = "", progress: float = 0) -> None:
+        if step.at == "IDLE" and self._held:
+            return  # in the midst of a reply nobody says another one
         super()._meet(step, text, progress)
         manners = self._of.manners_of
         if step.at == "EHLO":
@@ -212,6 +214,7 @@ class World:
     def read_along(self, tap: Wiretap, data: bytes) -> None:
         now = asyncio.get_running_loop().time()
         self.evidence.trace.append((now, f"client {tap.index} writes", _shown(data)))
+        tap.plain |= data.startswith(b"HELO ")
         for verb, digits in _COMMAND.findall(data):
             number = int(digits)
             if verb.startswith(b"MAIL"):
