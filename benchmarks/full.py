@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from .job import Job
 from .plan import Group, Plan, Ratio
 from .quick import QUICK, far
@@ -121,6 +123,15 @@ MEMORY = [
     ),
 ]
 
+HUGE = Run(
+    key="huge",
+    label="mailpool, one message with 1 GiB attached",
+    peer="mailpool",
+    server="sink",
+    job=Job(messages=1, warmup=0, kind="huge"),
+    patience=280,
+)
+
 ATTACHMENTS = [
     Run(
         key=f"attachment-{peer}",
@@ -146,6 +157,16 @@ RECONNECTING = [
         ("kept", "connections kept", 0),
         ("replaced", "replaced after 100 messages", 100),
     )
+]
+# One message at a time for each of five connections, and place for a sixth: the new one is there before the old one goes.
+RECONNECTING += [
+    dataclasses.replace(
+        run,
+        key=f"{run.key}-free",
+        label=f"{run.label}, a place free",
+        job=run.job.but(messages=700, window=5, connections=6),
+    )
+    for run in RECONNECTING
 ]
 
 
@@ -205,6 +226,14 @@ RATIOS = [
         kind="loss",
     ),
     Ratio(
+        title="the same with a place free for the new connection: loss",
+        ours="replaced-free",
+        theirs="kept-free",
+        aim=0.01,
+        most=True,
+        kind="loss",
+    ),
+    Ratio(
         title="5 % refused recipients against none: settled per second lost",
         ours="refused",
         theirs="sink-data",
@@ -231,6 +260,15 @@ RATIOS = [
     Ratio(
         title="peak memory, 1,000,000 through send_many, MB",
         ours="million",
+        theirs=None,
+        measure="peak",
+        aim=80,
+        most=True,
+        kind="figure",
+    ),
+    Ratio(
+        title="peak memory, one message with a file of 1 GiB attached, MB",
+        ours="huge",
         theirs=None,
         measure="peak",
         aim=80,
@@ -270,7 +308,7 @@ FULL = Plan(
         Group(title="connections and queue", runs=FLAT),
         Group(title="attachments", runs=ATTACHMENTS),
         Group(title="real servers", runs=REAL, rounds=2),
-        Group(title="memory", runs=MEMORY, rounds=1),
+        Group(title="memory", runs=[*MEMORY, HUGE], rounds=1),
     ],
     ratios=[*QUICK.ratios, *RATIOS],
 )

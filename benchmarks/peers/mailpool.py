@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections import deque
@@ -44,6 +45,11 @@ def letter_maker(job: Job) -> Callable[[int], Any]:
         return lambda number: fill(
             to=f"Reader {number} <{recipient(number, job.refused_every)}>", number=number
         )
+    if job.kind == "huge":
+        path = Path(job.folder, "huge.bin")
+        path.touch()
+        os.truncate(path, 1 << 30)
+        return lambda number: {**fields(letter, number, recipient(number)), "attachments": [{"path": path}]}
     if job.kind == "attachment":
         octets = Path(job.folder, "attachment.bin").read_bytes()
         attachment = {"filename": "report.bin", "content": octets}
