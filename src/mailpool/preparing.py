@@ -68,7 +68,8 @@ class Preparing:
         until = None if deadline is None else self._loop.time() + deadline
         task = self._loop.create_task(self._finish(steps, deadline))
         task.add_done_callback(lambda _: self._ended(future, task, submit, until))
-        future.on_cancel = task.cancel  # type: ignore[assignment]  # nobody asks whether it could be
+        future.subject = task
+        future.on_cancel = _cancel
         self._open[future] = task
         self._was_full = self._was_full or not self.has_room
         return future
@@ -116,7 +117,8 @@ class Preparing:
         except Exception as error:  # whatever it is, it is the outcome of this message (P-14)
             future.set_exception(error)
             return
-        future.on_cancel = inner.cancel  # type: ignore[assignment]  # nobody asks whether it could be
+        future.subject = inner
+        future.on_cancel = _cancel
         inner.add_done_callback(lambda _: _copy(inner, future))
 
     def _wake(self) -> None:
@@ -171,3 +173,7 @@ def _check(deadline: object, steps: Coroutine[Any, Any, Sealed]) -> None:
     if not (isinstance(deadline, int | float) and 0 < deadline < math.inf):
         steps.close()
         raise UsageError(f"deadline is a number of seconds above 0, not {deadline!r}")
+
+
+def _cancel(inner: asyncio.Future[Any]) -> None:
+    inner.cancel()

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import enum
 from collections.abc import Sequence
+from typing import Final
 
 from ..address import Envelope
 from ..message import Sealed
@@ -21,6 +22,11 @@ class Place(enum.Enum):
     DOOR = "for its turn to be queued"
     ALONE = "for a connection of its own"
     ASLEEP = "for its back-off to end"
+
+
+# What most waiting messages have alike is made once.
+_NO_OUTCOMES: Final[dict[int, RecipientResult]] = {}
+_ONE: Final = range(1)
 
 
 class Delivery:
@@ -77,8 +83,10 @@ class Delivery:
         self.future = future
         self.priority = priority
         self.sealed = sealed
-        self.pending: Sequence[int] = range(len(sealed.envelope.recipients))
-        self.outcomes: dict[int, RecipientResult] = {}
+        count = len(sealed.envelope.recipients)
+        self.pending: Sequence[int] = _ONE if count == 1 else range(count)
+        # One dictionary for all that have none yet, which nobody writes to: `note` makes another.
+        self.outcomes: dict[int, RecipientResult] = _NO_OUTCOMES
         self.batch: Sequence[int] = ()  # of the transaction under way
         self.most_recipients: int | None = None  # in one transaction; less once the server took less
         self.attempts = 0
@@ -99,6 +107,12 @@ class Delivery:
         self.continues = False  # the rest of its recipients is next; the attempt is the same
         self.first_begun_at: float | None = None
         self.deadline: asyncio.TimerHandle | None = None
+
+    def note(self, index: int, result: RecipientResult) -> None:
+        """What became of one recipient."""
+        if not self.outcomes:
+            self.outcomes = {}
+        self.outcomes[index] = result
 
     @property
     def weight(self) -> int:

@@ -11,7 +11,6 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from ..errors import (
     ConnectionFailed,
@@ -93,6 +92,7 @@ class Pool:
         self._most_recipients = min(
             [*bounds, *([options.max_recipients] if options.max_recipients else [])], default=None
         )
+        self._on_cancel = self._cancelled  # one for all messages
         self._running = False
         self._scheduled = False
         self._timer: asyncio.Handle | None = None
@@ -144,7 +144,8 @@ class Pool:
             return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
         self._ledger.open[delivery] = None
-        delivery.future.on_cancel = partial(self._cancelled, delivery)
+        delivery.future.subject = delivery
+        delivery.future.on_cancel = self._on_cancel
         if deadline is None:
             deadline = self._options.deadline
         if deadline is not None:

@@ -48,8 +48,8 @@ def absorb(delivery: Delivery, transaction: Transaction) -> None:
         reply = transaction.reply
         recipients = delivery.envelope.recipients
         for index in delivery.batch:
-            delivery.outcomes[index] = RecipientResult(
-                recipients[index], Outcome.ACCEPTED, Phase.END_OF_DATA, reply
+            delivery.note(
+                index, RecipientResult(recipients[index], Outcome.ACCEPTED, Phase.END_OF_DATA, reply)
             )
         _settle_batch(delivery)
         return
@@ -64,17 +64,17 @@ def absorb(delivery: Delivery, transaction: Transaction) -> None:
         if refusal is not None:
             if not (some_taken and too_many_recipients(refusal)):
                 outcome = classify(refusal, Phase.RCPT).outcome
-                delivery.outcomes[index] = RecipientResult(address, outcome, Phase.RCPT, refusal)
+                delivery.note(index, RecipientResult(address, outcome, Phase.RCPT, refusal))
             continue
         taken += 1
         if verdict is Verdict.ACCEPTED:
-            delivery.outcomes[index] = RecipientResult(
-                address, Outcome.ACCEPTED, Phase.END_OF_DATA, transaction.reply
+            delivery.note(
+                index, RecipientResult(address, Outcome.ACCEPTED, Phase.END_OF_DATA, transaction.reply)
             )
         elif verdict is Verdict.REFUSED:
             assert transaction.reply is not None
             outcome = classify(transaction.reply, transaction.phase).outcome
-            delivery.outcomes[index] = RecipientResult(address, outcome, transaction.phase, transaction.reply)
+            delivery.note(index, RecipientResult(address, outcome, transaction.phase, transaction.reply))
     if some_taken and any(too_many_recipients(reply) for reply in refused.values()):
         delivery.most_recipients = taken  # never more than before: the batch was not larger
     _settle_batch(delivery)

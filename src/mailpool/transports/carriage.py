@@ -133,7 +133,8 @@ class Carriage:
             return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
         self._ledger.open[delivery] = None
-        delivery.future.on_cancel = lambda: self._given_up(delivery)
+        delivery.future.subject = delivery
+        delivery.future.on_cancel = self._given_up
         if deadline is None:
             deadline = self._options.deadline
         if deadline is not None:

@@ -65,9 +65,9 @@ def note_final(delivery: Delivery, error: SendError) -> None:
     }
     if told:
         addresses = delivery.envelope.recipients
-        delivery.outcomes.update(
-            {index: told[addresses[index]] for index in delivery.batch if addresses[index] in told}
-        )
+        for index in delivery.batch:
+            if addresses[index] in told:
+                delivery.note(index, told[addresses[index]])
         delivery.pending = [index for index in delivery.pending if index not in delivery.outcomes]
         delivery.batch = [index for index in delivery.batch if index not in delivery.outcomes]
 
@@ -91,7 +91,7 @@ def absorb(
         found = told.get(address) or RecipientResult(address, others, phase, reply)
         if found.reply is None and isinstance(outcome, SendResult):
             found = RecipientResult(address, found.outcome, found.phase, outcome.reply)
-        delivery.outcomes[index] = found
+        delivery.note(index, found)
     delivery.pending = delivery.pending[len(batch) :]
     if isinstance(outcome, SendResult):
         return earlier
