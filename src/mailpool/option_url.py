@@ -15,7 +15,10 @@ from .errors import ConfigurationError
 from .option_oauth2 import OAUTH2_FIELDS
 from .option_values import unknown, wrong
 
-_URL = re.compile(r"(?P<scheme>smtps?)://(?P<authority>[^/?#]*)/?(?:\?(?P<query>[^#]*))?", re.IGNORECASE)
+_URL = re.compile(
+    r"(?P<scheme>smtps?|lmtp)://(?P<authority>[^/?#]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?",
+    re.IGNORECASE,
+)
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>\d{1,5}))?")
 _NOT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f]")
@@ -29,14 +32,15 @@ _WORDS = {"true": True, "false": False}
 def parse_url(url: str, types: Mapping[str, str]) -> dict[str, Any]:
     """The options that a URL holds, not yet checked.
 
-    :param url: with the scheme ``smtp`` or ``smtps``
+    :param url: with the scheme ``smtp``, ``smtps`` or ``lmtp``; the last may have the path of a Unix socket
     :param types: for each option, ``"bool"``, ``"int"``, ``"float"`` or anything else, which stays text
     :raises ConfigurationError: it is no such URL, or holds a key twice, or a control character in any disguise
     """
     if _CONTROL.search(url):
         raise wrong("url", "must not contain spaces or control characters")
     whole = _URL.fullmatch(url)
-    if whole is None:
+    socket = whole is not None and whole["path"] not in (None, "/")
+    if whole is None or (socket and whole["scheme"].lower() != "lmtp"):
         raise wrong(
             "url",
             "must have the form smtp://user:password@host:port/?option=value, with / ? # % @ in it percent-encoded",
@@ -51,16 +55,22 @@ def parse_url(url: str, types: Mapping[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if found["host"]:
         options["host"] = _decode(found["host"])
+    if socket and (found["host"] or found["port"]):
+        raise wrong("url", "has a host and the path of a Unix socket; write lmtp:///path, with three slashes")
     if found["port"]:
         options["port"] = int(found["port"])
     if at:
         options["auth"] = _login(login)
     _query(whole["query"] or "", types, options)
+    if socket and options.setdefault("unix_socket", path := _decode(whole["path"])) != path:
+        raise wrong("unix_socket", "is in the URL twice")
     if at and options["auth"].keys() == {"user"}:
         raise wrong(
             "auth",
             "the URL holds a user without a password; write user:password@host, auth.… after the ?, or give auth apart",
         )
+    if whole["scheme"].lower() == "lmtp" and options.setdefault("lmtp", True) is not True:
+        raise wrong("lmtp", "is false in a URL that begins with lmtp://; write smtp://")
     # smtp:// leaves open what port 465 then decides; smtps:// does not.
     if whole["scheme"].lower() == "smtps" and options.setdefault("secure", True) is not True:
         raise wrong("secure", "is false in a URL that begins with smtps://; write smtp://")

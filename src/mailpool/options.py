@@ -51,8 +51,9 @@ class Options:
     *Where*
 
     :param host: name or IP address of the server
-    :param port: ``None``: 465 if ``secure``, otherwise 587
+    :param port: ``None``: 465 if ``secure``, 24 with ``lmtp``, otherwise 587
     :param secure: TLS from the first byte (RFC 8314 §3.3); ``None``: true when the port is 465
+    :param lmtp: speak LMTP, as to a server that puts mail into mailboxes (RFC 2033): each recipient has its own outcome
     :param unix_socket: path of a Unix socket to use in place of host and port
     :param sock: a connected socket to use; ``secure`` still says whether TLS is to be done on it
     :param local_address: IP address of this machine to connect from
@@ -119,6 +120,7 @@ class Options:
     host: str = "localhost"
     port: int | None = None
     secure: bool | None = None
+    lmtp: bool = False
     unix_socket: str | None = None
     sock: Any = None
     local_address: str | None = None
@@ -201,6 +203,10 @@ class Options:
                 f"is {self.starttls!r}, but the connection is TLS from the first byte (secure=True or port 465); "
                 "keep one of the two",
             )
+        if self.lmtp and self.port == 25:
+            raise wrong(
+                "lmtp", "is never spoken on port 25, which belongs to SMTP (RFC 2033 §5); often it is 24"
+            )
         if self.sock is not None and self.unix_socket is not None:
             raise wrong("sock", "is given together with unix_socket; keep one")
         if self.local_address is not None and (self.sock is not None or self.unix_socket is not None):
@@ -236,7 +242,7 @@ class Options:
 
     @property
     def effective_port(self) -> int:
-        return self.port or (465 if self.secure else 587)
+        return self.port or (465 if self.secure else 24 if self.lmtp else 587)
 
     @property
     def effective_servername(self) -> str:
@@ -267,9 +273,10 @@ class Options:
         """Where this leads, for logs: ``"smtps://me%40example.org:***@mail.example.org:465"``."""
         user = f"{quote(self.auth.user, safe='')}:***@" if self.auth else ""
         if self.unix_socket is not None:
-            return f"smtp+unix://{user}{quote(self.unix_socket)}"
+            return f"{'lmtp' if self.lmtp else 'smtp+unix'}://{user}{quote(self.unix_socket)}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"smtp{'s' if self.effective_secure else ''}://{user}{host}:{self.effective_port}"
+        scheme = "lmtp" if self.lmtp else "smtps" if self.effective_secure else "smtp"
+        return f"{scheme}://{user}{host}:{self.effective_port}"
 
     def __repr__(self) -> str:
         # Only what differs from the defaults, and never what a message or a key holds.
@@ -285,6 +292,7 @@ _RULES: dict[str, check.Check] = {
     "host": check.host_name,
     "port": check.or_none(check.port),
     "secure": check.or_none(check.flag),
+    "lmtp": check.flag,
     "unix_socket": check.or_none(check.text),
     "sock": check.or_none(check.socket),
     "local_address": check.or_none(check.ip),
@@ -408,6 +416,8 @@ def parse_options(url_or_mapping: str | Mapping[str, Any] | None = None, /, **ke
 
 def _merge_url(url: str, given: dict[str, Any]) -> dict[str, Any]:
     from_url = parse_url(url, _TYPES)
+    if url.lower().startswith("lmtp:") and given.get("lmtp") is False:
+        raise wrong("lmtp", "is False, but the URL begins with lmtp://; write smtp://")
     if url.lower().startswith("smtps:") and given.get("secure") is False:
         raise wrong("secure", "is False, but the URL begins with smtps://; write smtp://")
     merged = {**from_url, **given}

@@ -53,6 +53,8 @@ class Meant:
     rcpts: dict[int, Reply] = field(default_factory=dict)
     data: Reply | None = None
     end: Reply | None = None
+    # LMTP: what each recipient was told after the content.
+    ends: dict[int, Reply] = field(default_factory=dict)
     # Each time it was taken: under which sender, for whom, and what.
     taken: list[tuple[str, list[tuple[str, int]], bytes]] = field(default_factory=list)
 
@@ -60,7 +62,10 @@ class Meant:
 class Server:
     """Reads what came in order; the caller says how each command is answered."""
 
-    def __init__(self, meant: dict[str, Meant], numbers: Iterator[int], *, keeps_sender: bool) -> None:
+    def __init__(
+        self, meant: dict[str, Meant], numbers: Iterator[int], *, keeps_sender: bool, lmtp: bool
+    ) -> None:
+        self._lmtp = lmtp
         self.inbox = bytearray()
         self.outbox: list[Reply] = []
         self.order: list[str] = []
@@ -98,8 +103,19 @@ class Server:
     def refuse_early(self, code: int) -> None:
         """Answer a chunk that is still coming in, and read the rest of it all the same."""
         self._ignoring = True
-        self._meant[self._subject].end = self._reply(code)
+        if self._lmtp:
+            self._answer_each(code, code)
+        else:
+            self._meant[self._subject].end = self._reply(code)
         self._chunk_failed()
+
+    def _answer_each(self, *codes: int) -> list[tuple[str, int]]:
+        """Who took it."""
+        assert self._taken, "content for nobody"
+        ends = self._meant[self._subject].ends
+        for (_, index), code in zip(self._taken, cycle(codes), strict=False):
+            ends[index] = self._reply(code)
+        return [(name, index) for name, index in self._taken if ends[index].is_success]
 
     def step(self, code: int) -> None:
         """Read one unit and answer it: with ``code``, or as the order of commands demands."""
@@ -127,7 +143,7 @@ class Server:
         elif unit == b"DATA\r\n":
             refusal = 554 if self._sender else 503
             # Some servers want the content although nobody is to have it.
-            self._in_data = code == 250
+            self._in_data = code == 250 and (bool(self._taken) or not self._lmtp)
             said = 354 if self._in_data else code if self._taken else refusal
             self._meant[self._subject].data = self._reply(said)
         elif unit.startswith(b"BDAT "):
@@ -151,6 +167,13 @@ class Server:
         if self._ignoring:
             self._ignoring = False
             return
+        if self._lmtp:
+            if takers := self._answer_each(code, 250):
+                self._taken = takers
+                self._take(content)
+            else:
+                self._chunk_failed()
+            return
         meant = self._meant[self._subject]
         meant.end = self._reply(code if self._taken else 503 if self._sender is None else 554)
         if meant.end.is_success:
@@ -161,9 +184,13 @@ class Server:
     def _end_of_data(self, unit: bytes, code: int) -> None:
         assert self._taken or unit == b".\r\n", "content for nobody"
         self._in_data = False
-        meant = self._meant[self._subject]
-        meant.end = self._reply(code)
-        if meant.end.is_success and self._taken:
+        if self._lmtp:
+            self._taken = self._answer_each(code, 250)
+            taken = bool(self._taken)
+        else:
+            end = self._meant[self._subject].end = self._reply(code)
+            taken = end.is_success and bool(self._taken)
+        if taken:
             lines = unit[:-3].splitlines(keepends=True)
             self._take(b"".join(line[1:] if line.startswith(b".") else line for line in lines))
         self._forget()
@@ -184,8 +211,10 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
         window=st.sampled_from([2, 3, 5, 100, 100]),
         one_piece=st.sampled_from([10, 262_144]),
         keeps_sender=st.booleans(),
+        lmtp=st.sampled_from([False, False, True]),
     )
-    def start(self, depth: int, window: int, one_piece: int, keeps_sender: bool) -> None:
+    def start(self, depth: int, window: int, one_piece: int, keeps_sender: bool, lmtp: bool) -> None:
+        self.lmtp = lmtp
         self.saved = pipeline_module.WINDOW, pipeline_module.ONE_PIECE
         pipeline_module.WINDOW, pipeline_module.ONE_PIECE = window, one_piece
         self.depth, self.keeps_sender = depth, keeps_sender
@@ -195,8 +224,8 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
         self.connect()
 
     def connect(self) -> None:
-        self.pipeline = Pipeline(pipelining=True, chunking=True, depth=self.depth)
-        self.server = Server(self.meant, self.numbers, keeps_sender=self.keeps_sender)
+        self.pipeline = Pipeline(pipelining=True, chunking=True, depth=self.depth, lmtp=self.lmtp)
+        self.server = Server(self.meant, self.numbers, keeps_sender=self.keeps_sender, lmtp=self.lmtp)
         self.handed = bytearray()
         self.ended: list[str] = []
 
@@ -316,13 +345,15 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
             meant = self.meant[t.token]
             assert t.reply is closing
             if t.verdict is Verdict.UNSENT:
-                assert not meant.taken, "it is requeued, and the server has it"
+                have = [index for _, recipients, _ in meant.taken for _, index in recipients]
+                assert set(have) <= set(t.replies or ()), "it is requeued, and the server has it"
             else:
                 assert t.verdict is Verdict.UNCERTAIN
                 assert closing is None
                 assert self.handed_out(t), "its end never left"
                 self.whose(t, meant)
             assert all(meant.rcpts[index] == reply for index, reply in t.refused.items())
+            assert all(meant.ends[index] == reply for index, reply in (t.replies or {}).items())
         assert sum(t.verdict is Verdict.UNCERTAIN for t in lost) <= self.depth
         assert self.pipeline.data_to_send() == b""
         assert self.pipeline.is_idle
@@ -344,7 +375,8 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
         for sender, recipients, content in meant.taken:
             assert sender == t.token
             accepted = [index for index, reply in meant.rcpts.items() if reply.is_success]
-            assert recipients == [(t.token, index) for index in accepted]
+            late = {index for index, reply in meant.ends.items() if not reply.is_success}
+            assert recipients == [(t.token, index) for index in accepted if index not in late]
             data = normal(t.content.data)  # type: ignore[attr-defined]
             if not t.chunked and data and not data.endswith(b"\r\n"):
                 data += b"\r\n"
@@ -360,6 +392,14 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
             expected = (Verdict.REFUSED, Phase.RCPT, None)
         elif meant.data is not None and meant.data.code >= 400:
             expected = (Verdict.REFUSED, Phase.DATA, meant.data)
+        elif self.lmtp:
+            assert t.replies == meant.ends
+            assert set(meant.ends) == set(range(t.recipient_count)) - set(refused)
+            assert t.reply in meant.ends.values()
+            assert t.reply is not None
+            assert t.reply.is_success == any(reply.is_success for reply in meant.ends.values())
+            taken = Verdict.ACCEPTED if t.reply.is_success else Verdict.REFUSED
+            expected = (taken, Phase.END_OF_DATA, t.reply)
         else:
             assert meant.end is not None
             taken = Verdict.ACCEPTED if meant.end.is_success else Verdict.REFUSED

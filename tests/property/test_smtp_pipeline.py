@@ -52,6 +52,7 @@ class Meant:
     rcpts: dict[int, Reply] = field(default_factory=dict)
     data: Reply | None = None
     end: Reply | None = None
+    ends: dict[int, Reply] = field(default_factory=dict)  # LMTP: what each recipient was told after the data
     ended: bool = False  # the end of the data was read
     accepted: tuple[int, ...] = ()  # for whom the message was taken
     content: bytes = b""
@@ -60,7 +61,8 @@ class Meant:
 class Server:
     """Reads commands in order; the caller says how each is answered."""
 
-    def __init__(self, meant: dict[str, Meant], numbers: Iterator[int]) -> None:
+    def __init__(self, meant: dict[str, Meant], numbers: Iterator[int], *, lmtp: bool) -> None:
+        self._lmtp = lmtp
         self.inbox = bytearray()
         self.outbox: list[Reply] = []
         self.meant = meant
@@ -114,8 +116,8 @@ class Server:
             refusal = 554 if self._sender else 503
             if self._taken:
                 refusal = code
-            # Some servers want the content although nobody is to have it.
-            self._in_data = code == 250
+            # Some servers want the content although nobody is to have it; one of LMTP may not (RFC 2033 §4.2).
+            self._in_data = code == 250 and (bool(self._taken) or not self._lmtp)
             self.meant[self._subject].data = self.reply(354 if self._in_data else refusal)
         elif unit == b"RSET\r\n":
             self._sender, self._taken = None, []
@@ -132,9 +134,15 @@ class Server:
         lines = unit[:-3].splitlines(keepends=True)
         meant.content = b"".join(line[1:] if line.startswith(b".") else line for line in lines)
         meant.ended = True
-        meant.end = self.reply(code)
-        if meant.end.is_success:
-            meant.accepted = tuple(self._taken)
+        if self._lmtp:
+            # Half of them as the caller says, the others well.
+            for place, index in enumerate(self._taken):
+                meant.ends[index] = self.reply(250 if place % 2 else code)
+            meant.accepted = tuple(index for index, reply in meant.ends.items() if reply.is_success)
+        else:
+            meant.end = self.reply(code)
+            if meant.end.is_success:
+                meant.accepted = tuple(self._taken)
         self._in_data, self._sender, self._taken = False, None, []
 
 
@@ -143,9 +151,11 @@ class PipelineAgainstServer(RuleBasedStateMachine):
         pipelining=st.booleans(),
         window=st.sampled_from([2, 3, 5, 100]),
         one_piece=st.sampled_from([10, 262_144]),
+        lmtp=st.booleans(),
     )
-    def start(self, pipelining: bool, window: int, one_piece: int) -> None:
+    def start(self, pipelining: bool, window: int, one_piece: int, lmtp: bool) -> None:
         self.pipelining = pipelining
+        self.lmtp = lmtp
         self.saved = pipeline_module.WINDOW, pipeline_module.ONE_PIECE
         pipeline_module.WINDOW, pipeline_module.ONE_PIECE = window, one_piece
         self.meant: dict[str, Meant] = {}
@@ -154,8 +164,8 @@ class PipelineAgainstServer(RuleBasedStateMachine):
         self.connect()
 
     def connect(self) -> None:
-        self.pipeline = Pipeline(pipelining=self.pipelining)
-        self.server = Server(self.meant, self.numbers)
+        self.pipeline = Pipeline(pipelining=self.pipelining, lmtp=self.lmtp)
+        self.server = Server(self.meant, self.numbers, lmtp=self.lmtp)
 
     def teardown(self) -> None:
         if not hasattr(self, "saved"):
@@ -280,12 +290,13 @@ class PipelineAgainstServer(RuleBasedStateMachine):
             meant = self.meant[t.token]
             assert t.reply is closing
             if t.verdict is Verdict.UNSENT:
-                assert not meant.accepted, "it is requeued, and the server has it"
+                assert set(meant.accepted) <= set(t.replies or ()), "it is requeued, and the server has it"
             else:
                 assert t.verdict is Verdict.UNCERTAIN
                 assert closing is None
                 assert meant.ended, "its end never reached the server"
             assert all(meant.rcpts[index] == reply for index, reply in t.refused.items())
+            assert all(meant.ends[index] == reply for index, reply in (t.replies or {}).items())
         assert sum(t.verdict is Verdict.UNCERTAIN for t in lost) <= 1
         assert self.pipeline.data_to_send() == b""
         self.open.clear()
@@ -307,6 +318,14 @@ class PipelineAgainstServer(RuleBasedStateMachine):
             expected = (Verdict.REFUSED, Phase.RCPT, None)
         elif meant.data is not None and meant.data.code >= 400:
             expected = (Verdict.REFUSED, Phase.DATA, meant.data)
+        elif self.lmtp and meant.end is None:
+            assert t.replies == meant.ends
+            assert set(meant.ends) == set(range(t.recipient_count)) - set(refused)
+            assert t.verdict is (Verdict.ACCEPTED if meant.accepted else Verdict.REFUSED)
+            assert t.reply in meant.ends.values()
+            assert t.reply is not None
+            expected = (t.verdict, Phase.END_OF_DATA, t.reply)
+            assert t.reply.is_success == bool(meant.accepted)
         else:
             assert meant.end is not None
             taken = Verdict.ACCEPTED if meant.end.is_success else Verdict.REFUSED
@@ -314,7 +333,10 @@ class PipelineAgainstServer(RuleBasedStateMachine):
         assert (t.verdict, t.phase, t.reply) == expected
         assert t.refused == refused
         everybody = set(range(t.recipient_count))
-        assert set(meant.accepted) == (everybody - set(refused) if t.verdict is Verdict.ACCEPTED else set())
+        late = {index for index, reply in meant.ends.items() if not reply.is_success}
+        assert set(meant.accepted) == (
+            everybody - set(refused) - late if t.verdict is Verdict.ACCEPTED else set()
+        )
         if meant.accepted:
             data = t.content.data  # type: ignore[attr-defined]
             normal = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
@@ -327,7 +349,9 @@ class PipelineAgainstServer(RuleBasedStateMachine):
             if self.pipeline.is_idle:
                 assert self.pipeline.can_begin
                 assert not self.open
-            if not self.pipelining:
+            if self.lmtp:
+                assert len(self.pipeline.in_flight) <= 1
+            if not self.pipelining and not self.lmtp:
                 # One command at a time, and the content is not followed by anything.
                 if self.server.in_data:
                     assert not self.server.outbox or not self.server.inbox

@@ -25,10 +25,10 @@ class Relay:
     def __init__(self, server: Any, latency: float, window: int, options: dict[str, Any]) -> None:
         self.server = server
         self.network = MemoryNetwork(latency, window=window)
-        self.network.listen(HOST, PORT, server)
         self.dials = 0
         self.events: list[tuple[str, tuple[Any, ...]]] = []
         self.options = {"host": HOST, "port": PORT, "pool": True, **options}
+        self.network.listen(HOST, self.options["port"], server)
         self.transporter = self.another()
 
     def another(self, **changes: Any) -> Transporter:

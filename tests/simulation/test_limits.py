@@ -49,12 +49,15 @@ def test_p12_recipients_beyond_the_bound_go_into_further_transactions(
 
     play(story, server, latency=0.01, max_recipients=ours)
     assert [len(message.recipients) for message in server.messages] == sizes
+    # The bound is kept to, and not found out by being refused.
+    assert not [said for record in server.connections for said in record.replies if said.startswith("452")]
     assert everybody(server) == to
     assert len({message.content for message in server.messages}) == 1
     assert len(server.connections) == 1
 
 
 @pytest.mark.rule("P-12")
+@pytest.mark.rule("SRV-18")
 @pytest.mark.parametrize("most", [1, 2])
 def test_p12_domains_of_one_transaction_are_bounded(play: Any, most: int) -> None:
     server = ScriptedServer(capabilities=(*USUAL, f"LIMITS RCPTDOMAINMAX={most}"))
@@ -70,6 +73,7 @@ def test_p12_domains_of_one_transaction_are_bounded(play: Any, most: int) -> Non
 
 
 @pytest.mark.rule("P-12")
+@pytest.mark.rule("SRV-18")
 @pytest.mark.parametrize("refused", [False, True])
 def test_p12_mailmax_counts_every_mail(play: Any, refused: bool) -> None:
     faults = [Fault(at="MAIL", do=reply("550 5.7.1 no"), match="SIZE", nth=2)] if refused else []

@@ -198,6 +198,7 @@ class TestParameters:
 
 class TestNames:
     @pytest.mark.rule("INJ-01")
+    @pytest.mark.rule("INJ-20")
     @pytest.mark.rule("INJ-02")
     @pytest.mark.parametrize(
         "name",
@@ -226,6 +227,8 @@ class TestNames:
     def test_no_name(self, name: str) -> None:
         with pytest.raises(InvalidCommand):
             commands.hello("EHLO", name)
+        with pytest.raises(InvalidCommand):
+            commands.hello("LHLO", name)
 
     @pytest.mark.rule("INJ-13")
     @pytest.mark.parametrize("mechanism", ["", "A B", "A\r\nB", "A\n", "A=B", "Ä", "=", "-A", "A\x00"])

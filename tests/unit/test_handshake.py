@@ -123,6 +123,31 @@ class TestHello:
         assert (error.phase, error.temporary, error.may_have_been_delivered) == (Phase.GREETING, True, False)
         assert "come back later" in str(error)
 
+    def test_lmtp(self) -> None:
+        lhlo = HELLO.replace("EHLO", "LHLO")
+        session = run([GREETING, (lhlo, "250-x|250 PIPELINING")], lmtp=True)
+        assert session.capabilities.pipelining
+        for code in (450, 500, 502, 550):
+            with pytest.raises(ConnectionFailed, match="did not take LHLO"):
+                run([GREETING, (lhlo, f"{code} no")], lmtp=True)
+
+    @pytest.mark.rule("TLS-11")
+    @pytest.mark.parametrize(
+        ("encrypted", "tls", "offered"),
+        [
+            (True, None, True),
+            (False, None, False),
+            (True, {"verify": False}, False),
+            (True, {"verify": True}, True),
+        ],
+    )
+    def test_tls11_requiretls_counts_over_tls_that_was_verified(
+        self, encrypted: bool, tls: Any, offered: bool
+    ) -> None:
+        session = run([GREETING, offers("REQUIRETLS", "DSN")], encrypted=encrypted, tls=tls)
+        assert ("REQUIRETLS" in session.capabilities) == offered
+        assert session.capabilities.dsn
+
     def test_extensions_that_were_switched_off(self) -> None:
         session = run([GREETING, offers("PIPELINING", "SIZE 5")], disable={"pipelining"})
         assert not session.capabilities.pipelining

@@ -21,7 +21,6 @@ from removals import REMOVALS, Removal
 NOT_BUILT = {
     "INJ-17": "HTTP proxies",
     "INJ-19": "SOCKS proxies",
-    "INJ-20": "LMTP, XCLIENT",
 }
 # What is proved in another way than by taking one guard away.
 NO_SINGLE_GUARD = {

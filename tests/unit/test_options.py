@@ -26,7 +26,7 @@ DEFAULTS = {
     "max_age": None, "min_connections": 0, "check_after": None, "connection_wait": 30, "auth_retry_after": 60,
     "max_throttle_wait": 300, "max_queue": 10_000, "pipeline_depth": 1, "max_recipients": None,
     "on_uncertain": "requeue", "max_duplicates": 1, "disable": frozenset(), "defaults": {}, "tls": TLSOptions(), "access": Access(),
-    "addresses": "strict", "dkim": None, "smime": None,
+    "addresses": "strict", "dkim": None, "smime": None, "lmtp": False,
 }  # fmt: skip
 
 
@@ -458,6 +458,8 @@ class TestSecrets:
 
     def test_where_it_leads(self) -> None:
         assert parse_options(host="::1", port=25).redacted_url() == "smtp://[::1]:25"
+        assert parse_options("lmtp://u:p@h").redacted_url() == "lmtp://u:***@h:24"
+        assert parse_options("lmtp:///run/lmtp").redacted_url() == "lmtp:///run/lmtp"
         assert parse_options(unix_socket="/run/smtp").redacted_url() == "smtp+unix:///run/smtp"
 
 

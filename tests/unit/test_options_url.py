@@ -26,6 +26,11 @@ def wrong(url: str, /, **keywords: object) -> ConfigurationError:
         ("SMTP://mail.example.org:2525", Options(host="mail.example.org", port=2525)),
         ("smtps://mail.example.org", Options(host="mail.example.org", secure=True)),
         ("smtps://[::1]:465", Options(host="::1", port=465, secure=True)),
+        ("lmtp://mail.example.org", Options(host="mail.example.org", lmtp=True)),
+        ("LMTP://mail.example.org:2003/?pool=true", Options(host="mail.example.org", port=2003, lmtp=True, pool=True)),
+        ("lmtp:///run/dovecot/lmtp", Options(unix_socket="/run/dovecot/lmtp", lmtp=True)),
+        ("lmtp:///run/a%20b%3F?pool=true", Options(unix_socket="/run/a b?", lmtp=True, pool=True)),
+        ("smtp://h?lmtp=true", Options(host="h", lmtp=True)),
         ("smtp://bücher.example", Options(host="xn--bcher-kva.example")),
         ("smtp://u:p@h", Options(host="h", auth=Credentials("u", "p"))),
         ("smtp://u%3Av:p%40%2F%3F%23%25@h", Options(host="h", auth=Credentials("u:v", "p@/?#%"))),
@@ -89,6 +94,8 @@ def test_keys_that_are_none(url: str, option: str) -> None:
     ("url", "option"),
     [
         ("http://h", "url"), ("smtp:h", "url"), ("h:25", "url"), ("", "url"), ("direct:", "url"), ("smtp://h/path", "url"), ("smtp://h#x", "url"),
+        ("smtp:///run/x", "url"), ("smtps:///run/x", "url"), ("lmtp://h/run/x", "url"), ("lmtp://:24/run/x", "url"), ("lmtp:///%00", "url"),
+        ("lmtp://h?lmtp=false", "lmtp"), ("lmtp://h:25", "lmtp"), ("lmtp:///run/x?unix_socket=/y", "unix_socket"),
         ("smtp://h:", "url"), ("smtp://h:abc", "url"), ("smtp://h:99999", "port"), ("smtp://h:0", "port"), ("smtp://::1", "url"),
         ("smtp://[::1", "url"), ("smtp://[x]", "host"), ("smtp://u:%zz@h", "url"), ("smtp://u:%ff@h", "url"), ("smtp://u:p%@h", "url"),
         ("smtp://u@h", "auth"), ("smtp://:p@h", "auth"), ("smtp://u:@h", "auth"), ("smtp://h?pool=perhaps", "pool"),
@@ -142,6 +149,11 @@ class TestBesideKeywords:
         error = wrong("smtps://h", secure=False)
         assert error.option == "secure"
         assert "smtps" in str(error)
+
+    def test_lmtp_cannot_be_switched_off(self) -> None:
+        error = wrong("lmtp://h", lmtp=False)
+        assert error.option == "lmtp"
+        assert "smtp://" in str(error)
 
     def test_a_keyword_may_switch_off_what_the_query_said(self) -> None:
         assert parse_options("smtp://h?secure=true", secure=False).effective_secure is False

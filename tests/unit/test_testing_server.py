@@ -399,6 +399,40 @@ class TestChunking:
         assert server.violations == []
         assert len(server.connections[0].turns) == 2
 
+    def test_lmtp_answers_each_recipient(self, scene: Scene) -> None:
+        server = ScriptedServer(lmtp=True, **self.server_options)
+
+        async def script(talk: Any) -> None:
+            await talk.reply()
+            for hello in ("EHLO me", "HELO me", "LHLO me"):
+                assert await talk.codes(hello) == [250 if hello.startswith("L") else 500]
+            for end in ("DATA\r\n", "BDAT 3 LAST\r\nx\r\n"):
+                talk.send(
+                    b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nRCPT TO:<c@example.org>\r\n"
+                )
+                talk.send(end.encode())
+                assert [(await talk.reply())[:3] for _ in range(3)] == ["250"] * 3
+                if end == "DATA\r\n":
+                    assert (await talk.reply()).startswith("354")
+                    talk.send(b"x\r\n.\r\n")
+                assert [await talk.reply() for _ in range(2)] == [
+                    "250 2.0.0 <b@example.org> ok",
+                    "250 2.0.0 <c@example.org> ok",
+                ]
+            # Nobody is to have it: DATA is refused, and BDAT has no reply at all (RFC 2033 §4.2, §4.3).
+            assert await talk.codes("MAIL FROM:<a@example.org>", "DATA") == [250, 503]
+            talk.send(b"BDAT 3 LAST\r\nx\r\nNOOP\r\n")
+            assert (await talk.reply()).startswith("250")
+
+        scene(server, script)
+        assert [(*message.recipients, message.chunked) for message in server.messages] == [
+            ("b@example.org", False),
+            ("c@example.org", False),
+            ("b@example.org", True),
+            ("c@example.org", True),
+        ]
+        assert server.violations == []
+
     def test_after_a_failed_chunk_only_rset_helps(self, scene: Scene) -> None:
         server = ScriptedServer(**self.server_options)
 

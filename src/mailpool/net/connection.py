@@ -123,7 +123,10 @@ class Connection(asyncio.BufferedProtocol):
             raise
         capabilities = self.session.capabilities
         self.pipeline = Pipeline(
-            pipelining=capabilities.pipelining, chunking=capabilities.chunking, depth=options.pipeline_depth
+            pipelining=capabilities.pipelining,
+            chunking=capabilities.chunking,
+            depth=options.pipeline_depth,
+            lmtp=options.lmtp,
         )
         return self.session
 

@@ -22,7 +22,14 @@ class ConnectionKey:
     def of(cls, options: Options, credentials: Credentials | None) -> ConnectionKey:
         """The key of a connection for ``credentials`` over ``options``."""
         return cls(
-            (options.host, options.effective_port, options.unix_socket, options.local_address, options.name),
+            (
+                options.lmtp,
+                options.host,
+                options.effective_port,
+                options.unix_socket,
+                options.local_address,
+                options.name,
+            ),
             (options.effective_secure, options.starttls, options.effective_servername, options.tls),
             credentials,
         )

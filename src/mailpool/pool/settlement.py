@@ -44,7 +44,8 @@ class Next(enum.Enum):
 def absorb(delivery: Delivery, transaction: Transaction) -> None:
     """Note the outcome of every recipient of the transaction that has one now (P-12, P-15)."""
     verdict = transaction.verdict
-    if verdict is Verdict.ACCEPTED and not transaction.refused:
+    own = transaction.replies or {}
+    if verdict is Verdict.ACCEPTED and not transaction.refused and not own:
         reply = transaction.reply
         recipients = delivery.envelope.recipients
         for index in delivery.batch:
@@ -67,7 +68,10 @@ def absorb(delivery: Delivery, transaction: Transaction) -> None:
                 delivery.note(index, RecipientResult(address, outcome, Phase.RCPT, refusal))
             continue
         taken += 1
-        if verdict is Verdict.ACCEPTED:
+        if position in own:
+            outcome = classify(own[position], Phase.END_OF_DATA).outcome
+            delivery.note(index, RecipientResult(address, outcome, Phase.END_OF_DATA, own[position]))
+        elif verdict is Verdict.ACCEPTED:
             delivery.note(
                 index, RecipientResult(address, Outcome.ACCEPTED, Phase.END_OF_DATA, transaction.reply)
             )
@@ -129,6 +133,7 @@ def whole_result(delivery: Delivery, transaction: Transaction, now: float) -> Se
     if (
         transaction.verdict is not Verdict.ACCEPTED
         or transaction.refused
+        or transaction.replies
         or len(delivery.batch) != len(recipients)
         or reply is None
         or delivery.first_begun_at is None

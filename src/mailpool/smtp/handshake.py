@@ -101,11 +101,12 @@ def _ask(step: Step) -> Generator[Step, Answer, Reply]:
 
 
 def _hello(options: Options, name: str) -> Generator[Step, Answer, Capabilities]:
-    reply = yield from _ask(Write(Phase.EHLO, commands.hello("EHLO", name)))
+    verb = "LHLO" if options.lmtp else "EHLO"
+    reply = yield from _ask(Write(Phase.EHLO, commands.hello(verb, name)))
     if reply.is_success:
         return Capabilities.parse(reply).without(options.disable)
-    if not reply.is_permanent:
-        raise _refusal(Phase.EHLO, reply, "the server did not take EHLO")
+    if not reply.is_permanent or options.lmtp:
+        raise _refusal(Phase.EHLO, reply, f"the server did not take {verb}")
     reply = yield from _ask(Write(Phase.EHLO, commands.hello("HELO", name)))
     if reply.is_success:
         return Capabilities.none()

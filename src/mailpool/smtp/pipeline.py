@@ -18,6 +18,10 @@ the next MAIL: a BDAT that fails leaves a state that only RSET ends, and a serve
 deliver the second message under it.
 
     written   MAIL RCPT BDAT content RSET MAIL RCPT        │ first answer: BDAT content RSET MAIL RCPT  …
+
+With LMTP (RFC 2033) each recipient that was not refused is owed a reply of its own after the end of the data. How many
+that are has to be known when the end is written, so BDAT waits for the replies to the recipients; and a transaction
+begins when nothing is owed, so that a server that says too much or too little is found out before it harms the next.
 """
 
 from __future__ import annotations
@@ -56,7 +60,9 @@ class Pipeline:
         "_ending",
         "_ends",
         "_expected",
+        "_lmtp",
         "_out",
+        "_overlapping",
         "_owed",
         "_reset_due",
         "_stream",
@@ -67,8 +73,12 @@ class Pipeline:
         "has_taken_mail",
     )
 
-    def __init__(self, *, pipelining: bool, chunking: bool = False, depth: int = 1) -> None:
+    def __init__(
+        self, *, pipelining: bool, chunking: bool = False, depth: int = 1, lmtp: bool = False
+    ) -> None:
         self._window = WINDOW if pipelining else 1
+        self._lmtp = lmtp
+        self._overlapping = pipelining and not lmtp  # one may begin while another waits for its outcome
         self._chunking = chunking and pipelining
         self._depth = depth
         self._ends = 0  # by BDAT, and unanswered
@@ -105,7 +115,7 @@ class Pipeline:
     @property
     def can_begin(self) -> bool:
         """Whether another transaction may begin now."""
-        return self._writing is None and (not self._owed or self._window > 1)
+        return self._writing is None and (not self._owed or self._overlapping)
 
     @property
     def awaited(self) -> Phase | None:
@@ -230,7 +240,12 @@ class Pipeline:
         self._out.extend(row[t.written : end])
         self._unflushed += end - t.written
         t.written = end
-        if ends and self._ends < self._depth and (t.answered or not t.cautious):
+        if (
+            ends
+            and self._ends < self._depth
+            and (t.answered or not t.cautious)
+            and (t.answered == end or not self._lmtp)
+        ):
             self._write_chunk(t)
 
     def _write_chunk(self, t: Transaction) -> None:
@@ -241,6 +256,8 @@ class Pipeline:
             content = BytesContent(with_crlf(content.data))
         # The server may answer as soon as it has the command.
         self._write(commands.bdat(content.size))
+        if self._lmtp:
+            self._unflushed += t.expect_each() - 1
         if isinstance(content, BytesContent) and content.size <= ONE_PIECE:
             self._out.append(content.data)
             self._ending.append(t)
@@ -300,6 +317,8 @@ class Pipeline:
 
     def _write_end(self, t: Transaction, end: bytes) -> None:
         self._write(end)
+        if self._lmtp:
+            self._unflushed += t.expect_each() - 1
         self._ends += 1
         t.stage = Phase.END_OF_DATA
         self._ending.append(t)
@@ -344,6 +363,10 @@ class Pipeline:
                 self._write_content(t)
                 return
             # The server wants content though there is nobody to give it to: a lone dot keeps both in step.
+            if self._lmtp:
+                # … but not where the number of replies to it is that of the recipients.
+                self._finish_refused(t)
+                raise ProtocolViolation(f"DATA was answered {reply}, and every recipient was refused")
             self._write(b".\r\n")
             self._writing = None
             t.stage = Phase.END_OF_DATA
@@ -361,19 +384,27 @@ class Pipeline:
             return
         # A transaction that has its verdict already wrote a lone dot, and the answer to that means nothing.
         if t.verdict is Verdict.OPEN:
-            self._decide(t, reply)
+            if not self._decide(t, reply):
+                return
             self._ends -= 1
         self._owed.popleft()
         if self._writing is not None:
             self._go_on(self._writing)
 
-    def _decide(self, t: Transaction, reply: Reply) -> None:
+    def _decide(self, t: Transaction, reply: Reply) -> bool:
+        """Take an answer to the end of the data; false while others are to come."""
         if 300 <= reply.code < 400:
             raise ProtocolViolation(f"the end of the data was answered {reply}")
+        if t.replies is not None:
+            t.replies[t.unanswered.popleft()] = reply
+            if t.unanswered:
+                return False
+            reply = next((one for one in t.replies.values() if one.is_success), reply)
         t.verdict = Verdict.ACCEPTED if reply.code < 300 else Verdict.REFUSED
         t.phase = Phase.END_OF_DATA
         t.reply = reply
         self.finished.append(t)
+        return True
 
     def _on_chunk(self, t: Transaction, reply: Reply) -> None:
         """The answer to BDAT, which may come before all of a large content is written: a refusal is taken then."""
@@ -388,8 +419,8 @@ class Pipeline:
             raise ProtocolViolation(f"BDAT was answered {reply}")
         if t.is_pointless:
             self._finish_refused(t)
-        else:
-            self._decide(t, reply)
+        elif not self._decide(t, reply):
+            return
         self._ends -= 1
         if not t.end_written:
             # No RSET can be put into the midst of the content, and the server still reads that.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class Transaction:
 
     ``refused`` holds the reply to each refused recipient by its index; ``reply`` is the one that decided the message
     and ``phase`` where it came, or how far the transaction had got. ``token`` is the caller's and comes back untouched.
+    With LMTP ``replies`` holds what came after the end of the data, to each recipient by its index.
     """
 
     __slots__ = (
@@ -43,12 +45,16 @@ class Transaction:
         "mail_accepted",
         "phase",
         "refused",
+        "replies",
         "reply",
         "stage",
         "token",
+        "unanswered",
         "verdict",
         "written",
     )
+
+    unanswered: deque[int]  # LMTP: the recipients that are owed a reply after the end of the data
 
     def __init__(self, mail: bytes, rcpts: Sequence[bytes], content: Content, token: Any = None) -> None:
         self.commands = (mail, *rcpts, commands.DATA)
@@ -62,6 +68,7 @@ class Transaction:
         self.phase = Phase.MAIL
         self.reply: Reply | None = None
         self.refused: dict[int, Reply] = {}
+        self.replies: dict[int, Reply] | None = None
         self.end_written = False
         self.chunked = False  # its content goes out by BDAT
         self.failure: SendError | None = None  # why its content could not be written
@@ -82,6 +89,12 @@ class Transaction:
         if self.answered == 0:
             return False
         return not self.mail_accepted or len(self.refused) == len(self.commands) - 2
+
+    def expect_each(self) -> int:
+        """LMTP: each recipient that was not refused is owed a reply of its own (RFC 2033 §4.2). Returns how many."""
+        self.replies = {}
+        self.unanswered = deque(index for index in range(self.recipient_count) if index not in self.refused)
+        return len(self.unanswered)
 
     def end(self, verdict: Verdict, phase: Phase) -> None:
         self.verdict = verdict

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # RFC 2920 §3.1, and what changes the meaning of all that follows: nothing may come before their reply.
 _LAST_OF_GROUP = frozenset(
-    {"EHLO", "HELO", "DATA", "VRFY", "EXPN", "HELP", "TURN", "QUIT", "NOOP", "STARTTLS", "AUTH"}
+    {"EHLO", "HELO", "LHLO", "DATA", "VRFY", "EXPN", "HELP", "TURN", "QUIT", "NOOP", "STARTTLS", "AUTH"}
 )
 _LONGEST = {"AUTH": 12_288, "MAIL": 1_024, "RCPT": 1_024}
 _CLOCK_ERROR = 1e-6
@@ -220,6 +220,8 @@ class Connection(Wire):
                 return self._take_chunk()
             case Mode.COMMAND | Mode.RESPONSE:
                 return self._take_line()
+            case Mode.ENDS:
+                return self._answer_recipient()
             case Mode.TLS:
                 self.flush()
                 self._expect_tls()
@@ -251,7 +253,7 @@ class Connection(Wire):
         if verb == "MAIL":
             self.dialogue.transactions += 1
             self._arrived = 0
-        elif verb in ("EHLO", "HELO"):
+        elif verb in ("EHLO", "HELO", "LHLO"):
             self.record.helo = rest
         self.record.quit_seen |= verb == "QUIT"
         step = self._wrong(raw, verb) or self.dialogue.command(line)
@@ -293,7 +295,15 @@ class Connection(Wire):
             self._input[:0] = rest
             self._reader = None
             self._note("END", last_of_group=not self.dialogue.may_pipeline)
-            self._meet(self.dialogue.content_received(), self._text())
+            if (step := self.dialogue.content_received()) is not None:
+                self._meet(step, self._text())
+        return True
+
+    def _answer_recipient(self) -> bool:
+        """LMTP: the next of those who are owed a reply to the end of the data."""
+        who = f"<{self.dialogue.ends[0]}>\r\n" if self.dialogue.ends else ""
+        if (step := self.dialogue.recipient_end()) is not None:
+            self._meet(step, who + self._text())
         return True
 
     def _take_chunk(self) -> bool:
@@ -302,8 +312,9 @@ class Connection(Wire):
             if transaction and not self.dialogue.binary and bare_line_end(b"".join(transaction.content)):
                 self.complain("a bare CR or LF in the content")
             step = self.dialogue.chunk_received()
-            self._note(step.at, last_of_group=not self.dialogue.may_pipeline)
-            self._meet(step, self._text())
+            self._note("END" if step is None else step.at, last_of_group=not self.dialogue.may_pipeline)
+            if step is not None:
+                self._meet(step, self._text())
             return True
         if not self._input:
             return False

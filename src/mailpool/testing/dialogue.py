@@ -7,8 +7,9 @@ when it is known what was in fact said, because a script may say something else.
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .login import Login, Mechanism
 from .syntax import Parameters, Refused, check_helo, parse_chunk, parse_mail, parse_rcpt
@@ -21,6 +22,7 @@ class Mode(enum.Enum):
     RESPONSE = "a response to an AUTH challenge"
     CONTENT = "content, up to the lone dot"
     CHUNK = "a counted chunk"
+    ENDS = "nothing before every recipient is answered"
     TLS = "a TLS handshake"
     OVER = "nothing"
 
@@ -37,6 +39,7 @@ class Manners:
     offers_tls: bool
     requires_tls: bool
     keeps_sender_after_bdat: bool
+    lmtp: bool = False
 
 
 @dataclass(slots=True)
@@ -85,13 +88,15 @@ class Dialogue:
         self.transactions = 0
         self.chunk_left = 0
         self.turn = 0
+        self.ends: deque[str] = (
+            deque()
+        )  # LMTP: the recipients that are to be answered after the end of the data
         self._last_chunk = False
         self._manners = manners
         self._deliver = deliver
         self._login: Login | None = None
         self._commands: dict[str, Callable[[str], Step]] = {
-            "EHLO": self._ehlo,
-            "HELO": self._helo,
+            **({"LHLO": self._ehlo} if manners.lmtp else {"EHLO": self._ehlo, "HELO": self._helo}),
             "STARTTLS": self._starttls,
             "AUTH": self._auth,
             "MAIL": self._mail,
@@ -136,13 +141,19 @@ class Dialogue:
         assert self._login is not None
         return Step("AUTH", self._login.respond(line), self._authenticated)
 
-    def content_received(self) -> Step:
-        """The step for the lone dot."""
+    def content_received(self) -> Step | None:
+        """The step for the lone dot; ``None`` in LMTP, where each recipient has one of its own: ``recipient_end``."""
+        if self._manners.lmtp:
+            self._end_each()
+            return None
         self.mode = Mode.COMMAND
         return Step("END", self._verdict(), self._ended)
 
-    def chunk_received(self) -> Step:
-        """The step for a chunk that is complete."""
+    def chunk_received(self) -> Step | None:
+        """The step for a chunk that is complete; ``None`` as for the lone dot."""
+        if self._manners.lmtp and self._last_chunk and not (self.transaction and self.transaction.failed):
+            self._end_each()
+            return None
         self.mode = Mode.COMMAND
         transaction = self.transaction
         at = "END" if self._last_chunk else "BDAT"
@@ -154,6 +165,28 @@ class Dialogue:
         if not self._last_chunk and text.startswith("2"):
             text = "250 2.0.0 chunk taken"
         return Step(at, text, self._ended if self._last_chunk else self._chunk_taken)
+
+    def _end_each(self) -> None:
+        # With no recipients there is no reply at all (RFC 2033 §4.2, §4.3).
+        self.mode = Mode.ENDS
+        self.ends.extend(self.transaction.recipients if self.transaction else ())
+
+    def recipient_end(self) -> Step | None:
+        """LMTP: the step for the end of the data that answers the first of ``ends``; ``None`` when all are answered."""
+        transaction = self.transaction
+        if transaction is None or not self.ends:
+            self.mode = Mode.COMMAND
+            self.transaction = None
+            return None
+        recipient = self.ends.popleft()
+
+        def effect(said: str) -> None:
+            if code_of(said) // 100 == 2:
+                parameters = {recipient: transaction.recipients[recipient]}
+                self._deliver(replace(transaction, recipients=parameters))
+
+        text = self._verdict()
+        return Step("END", f"{text[:9]} <{recipient}>{text[9:]}", effect)
 
     def greeted(self, said: str) -> None:
         """After the greeting. One that refuses leaves nothing but QUIT (RFC 5321 §3.1)."""
@@ -282,7 +315,8 @@ class Dialogue:
             raise Refused(
                 "501 5.5.4 DATA has no parameter" if rest else "503 5.5.1 binary content needs BDAT"
             )
-        text = "354 go on, end with a lone dot" if transaction.recipients else "554 5.5.1 no valid recipients"
+        refusal = f"{503 if self._manners.lmtp else 554} 5.5.1 no valid recipients"
+        text = "354 go on, end with a lone dot" if transaction.recipients else refusal
         return Step("DATA", text, self._expect_content)
 
     def _expect_content(self, said: str) -> None:

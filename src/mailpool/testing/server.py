@@ -43,6 +43,9 @@ class ScriptedServer(Listening):
                        needs one of them
     ``faults``         see ``Fault``; ``server.faults.add`` and ``server.faults.clear`` change them later
     ``keep_content``   ``False`` keeps the size of messages only
+    ``lmtp``           speak LMTP (RFC 2033): LHLO, and after the content a reply to each recipient, each of them the
+                       place ``END`` for faults; the text to ``match`` begins with its address in angle brackets. In
+                       ``messages`` each has a message of its own
     ``keeps_sender_after_bdat``  a refused BDAT leaves the envelope usable, as some servers in the field do
     ``host``, ``port``, ``path``  where to listen: an address of this machine, or a Unix socket
 
@@ -66,6 +69,7 @@ class ScriptedServer(Listening):
         faults: Iterable[Fault] = (),
         keep_content: bool = True,
         keeps_sender_after_bdat: bool = False,
+        lmtp: bool = False,
         host: str = "127.0.0.1",
         port: int = 0,
         path: str | os.PathLike[str] | None = None,
@@ -85,6 +89,7 @@ class ScriptedServer(Listening):
         self.latency = latency
         self.keep_content = keep_content
         self.keeps_sender_after_bdat = keeps_sender_after_bdat
+        self.lmtp = lmtp
         self.faults = FaultBook()
         self.faults.add(*faults)
         self.messages: list[ReceivedMessage] = []
@@ -168,6 +173,7 @@ class ScriptedServer(Listening):
             offers_tls=self.tls is not None,
             requires_tls=self.require_tls,
             keeps_sender_after_bdat=self.keeps_sender_after_bdat,
+            lmtp=self.lmtp,
         )
 
     def attached(self, wire: Wire) -> None:

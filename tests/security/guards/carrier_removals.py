@@ -96,3 +96,41 @@ removal(
     "what is required and not offered",
     ("smtp/requests.py", 'if "REQUIRETLS" not in capabilities:', "if False:"),
 )
+removal(
+    "SRV-16",
+    "every recipient of LMTP is owed a reply",
+    ("smtp/transaction.py", "        return len(self.unanswered)\n", "        return 1\n"),
+)
+removal(
+    "SRV-16",
+    "who has an outcome keeps it when the connection is lost",
+    (
+        "pool/settlement.py",
+        "        if position in own:",
+        "        if position in own and verdict is Verdict.ACCEPTED:",
+    ),
+)
+removal(
+    "SRV-16",
+    "with LMTP nothing is begun while replies are owed",
+    ("smtp/pipeline.py", "self._overlapping = pipelining and not lmtp", "self._overlapping = pipelining"),
+)
+removal(
+    "SRV-16",
+    "content that nobody is to have is not begun",
+    (
+        "smtp/pipeline.py",
+        "            if self._lmtp:\n                # …",
+        "            if False:\n                # …",
+    ),
+)
+removal(
+    "SRV-18",
+    "RCPTMAX",
+    ("pool/pool.py", "(limits.rcpt_max, delivery.most_recipients)", "(delivery.most_recipients,)"),
+)
+removal(
+    "SRV-18",
+    "RCPTDOMAINMAX",
+    ("pool/pool.py", "most_domains=limits.rcpt_domain_max", "most_domains=None"),
+)

@@ -50,6 +50,11 @@ removal(
     (COMMANDS, "if _DOMAIN.fullmatch(name) is None:", "if False:"),
 )
 removal(
+    "INJ-20",
+    "LHLO names only what a domain may be",
+    (COMMANDS, "if _DOMAIN.fullmatch(name) is None:", "if False:"),
+)
+removal(
     "INJ-02",
     "the option name is a host name",
     (VALUES, "    return host_name(name, given)\n", "    return given\n"),
