@@ -26,7 +26,7 @@ EVENTS: dict[str, str] = {
     "repaired": "(message_id, what) an address was read leniently, and something in it was changed",
     "detached": "(message_id, outcome) a message whose caller had gone has its outcome",
     "requeued": "(message_id, times) a message goes back into the queue",
-    "throttled": "(error) the server asks for less: too fast, too many connections, or a quota is used up",
+    "throttled": "(error) the server asks for less: too fast, too many connections or logins, or a quota is used up",
     "token": "(user, expires) a new access token came; until when it lives as Unix time, or None where nobody says",
     "connection_opened": "(connection) a connection is ready",
     "connection_failed": "(error) an attempt to connect failed",

@@ -90,7 +90,7 @@ class Options:
     :param rate: a `Rate`, a text such as ``"14/s"``, or several; kept as a tuple
     :param rate_limit: deprecated, and moved into ``rate``: messages in any window of ``rate_delta``
     :param rate_delta: deprecated: **milliseconds**
-    :param max_throttle_wait: the most seconds that a throttled message is retried by a carrier; no effect with SMTP yet, it fails at once
+    :param max_throttle_wait: the most seconds for which a message is kept that the server wants later; 0: it fails at once
 
     *Time* (P-19, P-26)
 

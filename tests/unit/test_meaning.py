@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailpool.policy.meaning import TABLE, classify, too_many_recipients
+from mailpool.policy.meaning import TABLE, Less, classify, too_many_recipients
 from mailpool.results import Outcome, Phase, Reply
 
 ACCEPTED, REJECTED, DEFERRED = Outcome.ACCEPTED, Outcome.REJECTED, Outcome.DEFERRED
@@ -48,6 +48,16 @@ SAID = [
     ("550 Too many messages. Try again in 92 seconds.", AUTH, THROTTLED, 92),
     ("421 4.7.28 Our system has detected an unusual rate of unsolicited mail", END, THROTTLED, None),
     ("451 4.7.1 You are sending too fast, please slow down; retry after 5 minutes", MAIL, THROTTLED, 300),
+    (
+        "421 4.4.2 Message submission rate for this client has exceeded the configured limit",
+        MAIL,
+        THROTTLED,
+        None,
+    ),
+    ("450 4.7.1 Error: too many recipients per minute", RCPT, THROTTLED, None),
+    ("451 4.7.1 the limit of 5 per second is reached", MAIL, THROTTLED, None),
+    ("450 4.2.1 The user you are trying to contact is receiving mail too quickly", RCPT, DEFERRED, None),
+    ("451 4.4.2 Timeout waiting for data from client", MAIL, DEFERRED, None),
     # Quotas: the same codes, another cure.
     ("454 Throttling failure: Daily message quota exceeded.", END, QUOTA, None),
     ("550 5.4.5 Daily user sending limit exceeded.", END, QUOTA, None),
@@ -107,6 +117,52 @@ SAID = [
     ("250 2.0.0 Ok: throttled daily quota exceeded", END, ACCEPTED, None),
     ("354 go ahead", DATA, ACCEPTED, None),
 ]
+
+
+ASKED = [
+    ("421 4.4.5 Too many connections", GREETING, Less.CONNECTIONS),
+    ("432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", END, Less.CONNECTIONS),
+    ("450 too frequent connects from 192.0.2.1, please try again later.", GREETING, Less.OPENINGS),
+    ("421 4.7.0 Too many connections per minute", GREETING, Less.OPENINGS),
+    ("454 4.7.0 Too many login attempts, please try again later.", AUTH, Less.OPENINGS),
+    ("535 5.7.8 Too many failed logins, try again in 15 minutes", AUTH, Less.OPENINGS),
+    ("550 Too many messages. Try again in 92 seconds.", AUTH, Less.RATE),
+    ("454 Throttling failure: Maximum sending rate exceeded.", END, Less.RATE),
+    ("452 4.4.5 rate exceeded", DATA, Less.RATE),
+    ("550 5.7.0 too many emails per second", END, Less.RATE),
+    ("421 Connection closed by server. Maximum message count per session reached.", MAIL, Less.SESSION),
+    ("452 4.7.0 Too many messages in this session", MAIL, Less.SESSION),
+    ("451 4.4.2 Timeout waiting for data from client.", MAIL, Less.IDLENESS),
+    ("451 4.4.2 Timeout waiting for data from client.", END, None),
+    ("454 Throttling failure: Daily message quota exceeded.", END, None),
+    ("552 4.5.3 two messages in this session", MAIL, None),
+    ("535 5.7.8 Username and Password not accepted", AUTH, None),
+    ("421 Service not available", MAIL, None),
+    ("550 5.1.1 too many connections", RCPT, None),
+    ("250 2.0.0 Ok: too many connections", END, None),
+]
+
+
+@pytest.mark.rule("P-24")
+@pytest.mark.parametrize(("said", "phase", "less"), ASKED)
+def test_what_there_should_be_less_of(said: str, phase: Phase, less: Less | None) -> None:
+    assert classify(Reply.of(said), phase).less is less
+
+
+@pytest.mark.rule("P-24")
+@pytest.mark.parametrize(
+    ("said", "unit", "per"),
+    [
+        ("454 Throttling failure: Maximum sending rate exceeded.", "recipients", 1),
+        ("550 5.7.0 too many emails per second", "messages", 1),
+        ("450 4.7.1 Error: too many recipients per minute", "recipients", 60),
+        ("452 4.4.5 slower", "messages", None),
+        ("421 4.4.5 Too many connections per second", "messages", None),
+    ],
+)
+def test_what_a_rate_counts(said: str, unit: str, per: float | None) -> None:
+    meaning = classify(Reply.of(said), RCPT)
+    assert (meaning.unit, meaning.per) == (unit, per)
 
 
 @pytest.mark.rule("P-17")

@@ -367,7 +367,13 @@ class Connection(asyncio.BufferedProtocol):
             if self._parser.violation is not None:
                 raise ProtocolViolation(self._parser.violation)
         except ProtocolViolation as error:
-            if self._parser.violation is None and not isinstance(error, HousekeepingRefused):
+            # A last word on a connection on which nothing is under way says nothing against pipelining.
+            last_word = pipeline.is_idle and bool(replies) and replies[-1].is_temporary
+            if (
+                self._parser.violation is None
+                and not last_word
+                and not isinstance(error, HousekeepingRefused)
+            ):
                 self.suspect = self._extension_in_use()
             self._over(self._violated(str(error), pipeline.awaited or Phase.QUEUE))
             return

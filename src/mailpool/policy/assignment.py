@@ -16,6 +16,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from .adaptive import Adaptive
 from .line import Line
 from .rate import Limiter
 
@@ -60,6 +61,7 @@ class Slot:
     remaining: float = math.inf  # messages that it may still begin
     ahead: float = -1  # with so few remaining its replacement is begun (P-08)
     retire_at: float = math.inf
+    opened_at: float = 0.0
     connection: Any = None
 
     @property
@@ -83,6 +85,8 @@ class Lane:
     ending: dict[Slot, None] = field(default_factory=dict)  # near their last message or the end of their age
     opening: int = 0
     open: int = 0
+    total: int = 0  # with those that are closing
+    leaving: int = 0  # of these, closing or about to
     reserved: Slot | None = None  # takes nothing until it is idle, for a message that travels alone
     min_connections: int = 0
     failures: int = 0  # attempts to connect that failed in a row
@@ -90,6 +94,7 @@ class Lane:
     first_failure_at: float | None = None
     blocked_until: float = 0.0
     refill_at: float = 0.0  # not before is the minimum of connections restored
+    adaptive: Adaptive | None = None  # what the relay bears, once it has asked for less (P-24)
 
     @property
     def connections(self) -> int:
@@ -108,6 +113,11 @@ class Lane:
     def is_down(self) -> bool:
         return self.failures >= DOWN_AFTER and self.open == 0
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether the relay bears another connection, as far as is known."""
+        return self.adaptive is None or self.total < self.adaptive.most_connections
+
     def heads(self) -> Iterator[Any]:
         if self.alone:
             yield self.alone[0]
@@ -121,6 +131,7 @@ class State:
     max_connections: int
     idle_timeout: float = math.inf
     connection_wait: float = math.inf
+    throttle_wait: float = math.inf
     check_after: float | None = None
     ageing: bool = False  # whether connections have a greatest age
     limiter: Limiter | None = None
@@ -172,7 +183,7 @@ class Due(NamedTuple):
 
 
 class GiveUp(NamedTuple):
-    """``message`` has waited ``connection_wait`` for a relay that is down."""
+    """``message`` has waited ``connection_wait`` for a relay that is down, or ``throttle_wait`` for one that takes nothing."""
 
     lane: Lane
     message: Any
@@ -212,7 +223,7 @@ def usual_decision(state: State, now: float) -> Assign | Wait | None:
         if not lane.hungry or not lane.line:
             return _NOTHING
         slot = next(iter(lane.hungry))
-        if state.limiter is None and slot.retire_at > now:
+        if state.limiter is None and lane.adaptive is None and slot.retire_at > now:
             return Assign(slot, lane.line.peek(), False)
     return None
 
@@ -228,6 +239,7 @@ def takes_next(state: State, slot: Slot, now: float) -> bool:
         state.total >= state.max_connections
         and len(state.lanes) == 1
         and state.limiter is None
+        and lane.adaptive is None
         and not (lane.idle or lane.hungry or lane.alone or lane.sleeping or lane.opening or lane.probing)
         and len(lane.line) > 0
         and slot.open
@@ -254,6 +266,10 @@ def full_decision(state: State, now: float) -> Action:
             if at <= now:
                 return Due(lane)
             wake = min(wake, at)
+        if lane.adaptive is not None and lane.total - lane.leaving > lane.adaptive.most_connections:
+            surplus = _surplus(lane)
+            if surplus is not None:
+                return Close(surplus, "the server wants fewer connections")
         if lane.line or lane.alone:
             step, at = _serve(state, lane, now, starved)
             if step is not None:
@@ -267,10 +283,15 @@ def full_decision(state: State, now: float) -> Action:
     return Wait(wake)
 
 
+def _surplus(lane: Lane) -> Slot | None:
+    """The connection that goes when there are too many: an idle one if there is one."""
+    return next(iter(lane.idle), None) or next((slot for slot in lane.slots if not slot.leaving), None)
+
+
 def _starved(state: State, now: float) -> Lane | None:
     """A key that has a message to send now and not one connection, while others have some (P-04)."""
     for lane in state.lanes.values():
-        may_open = not lane.connections and max(lane.retry_at, lane.blocked_until) <= now
+        may_open = not lane.connections and lane.may_grow and max(lane.retry_at, lane.blocked_until) <= now
         if may_open and (lane.line or lane.alone) and _candidate(state, lane, now)[2] <= now:
             return lane
     return None
@@ -299,6 +320,12 @@ def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[
     if lane.first_failure_at is not None and lane.open == 0:
         for head in lane.heads():
             at = max(head.waiting_since, lane.first_failure_at) + state.connection_wait
+            if at <= now:
+                return GiveUp(lane, head), wake
+            wake = min(wake, at)
+    if lane.adaptive is not None and lane.adaptive.since is not None:
+        for head in lane.heads():
+            at = max(head.waiting_since, lane.adaptive.since) + state.throttle_wait
             if at <= now:
                 return GiveUp(lane, head), wake
             wake = min(wake, at)
@@ -332,23 +359,28 @@ def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[
 
 def _candidate(state: State, lane: Lane, now: float) -> tuple[Any, bool, float]:
     """The message of ``lane`` that is next, whether it travels alone, and when there is a token for it."""
-    limiter = state.limiter
     later = math.inf
     if lane.alone and (lane.idle or not lane.line):
         message = lane.alone[0]
-        at = now if limiter is None else limiter.ready_at(now, message.weight)
+        at = _ready_at(state, lane, now, message)
         if at <= now or not lane.line:
             return message, True, at
         later = at
     head: Any = lane.line.peek()
-    at = now if limiter is None else limiter.ready_at(now, head.weight)
-    return head, False, min(at, later)
+    return head, False, min(_ready_at(state, lane, now, head), later)
+
+
+def _ready_at(state: State, lane: Lane, now: float, message: Any) -> float:
+    """When there is a token for ``message``, and the relay bears it."""
+    at = now if state.limiter is None else state.limiter.ready_at(now, message.weight)
+    return at if lane.adaptive is None else max(at, lane.adaptive.ready_at(now, message.weight))
 
 
 def _may_open(state: State, lane: Lane, now: float) -> bool:
     """Whether another connection can be had now."""
     return (
         state.total < state.max_connections
+        and lane.may_grow
         and lane.failures < DOWN_AFTER
         and max(lane.retry_at, lane.blocked_until) <= now
     )
@@ -363,6 +395,8 @@ def _is_unchecked(slot: Slot, now: float, check_after: float) -> bool:
 
 def _open(state: State, lane: Lane, now: float, wake: float) -> tuple[Action | None, float]:
     if lane.failures >= DOWN_AFTER and lane.opening:
+        return None, wake
+    if not lane.may_grow:
         return None, wake
     not_before = max(lane.retry_at, lane.blocked_until)
     if not_before > now:

@@ -6,9 +6,11 @@ enhanced code, text and phase; its first row that fits decides, and where none d
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from ..results import Outcome, Phase, Reply
 
@@ -21,16 +23,31 @@ _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
 _ANGLED = re.compile(r"<[^<>]*>")
 
 
+class Less(enum.Enum):
+    """What the other side wants less of (P-24)."""
+
+    CONNECTIONS = "connections at once"
+    RATE = "messages or recipients in a time"
+    OPENINGS = "connections opened, or logins, in a time"
+    SESSION = "messages on one connection"
+    IDLENESS = "silence on a connection"
+
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What became of the command that was answered.
 
-    ``retry_after`` is in seconds, where the reply says so; ``advice`` is one sentence for a person, empty on success.
+    ``retry_after`` is in seconds, where the reply says so; ``advice`` is one sentence for a person, empty on success;
+    ``less`` is set where the same message goes through as soon as there is less of something, and ``unit`` is what a
+    rate counts and ``per`` its window in seconds, where the reply tells.
     """
 
     outcome: Outcome
     retry_after: float | None
     advice: str
+    less: Less | None = None
+    unit: Literal["messages", "recipients"] = "messages"
+    per: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,9 @@ class Row:
     enhanced: re.Pattern[str] | None = None
     text: re.Pattern[str] | None = None
     phases: frozenset[Phase] | None = None
+    less: Less | None = None
+    unit: Literal["messages", "recipients"] = "messages"
+    per: float | None = None
 
     def fits(self, code: int, enhanced: str, text: str, phase: Phase) -> bool:
         return (
@@ -65,6 +85,9 @@ def _row(
     enhanced: str | None = None,
     text: str | None = None,
     phases: Iterable[Phase] | None = None,
+    less: Less | None = None,
+    unit: Literal["messages", "recipients"] = "messages",
+    per: float | None = None,
 ) -> Row:
     return Row(
         outcome,
@@ -73,6 +96,9 @@ def _row(
         None if enhanced is None else re.compile(enhanced),
         None if text is None else re.compile(text),
         None if phases is None else frozenset(phases),
+        less,
+        unit,
+        per,
     )
 
 
@@ -101,6 +127,12 @@ TABLE: tuple[Row, ...] = (
         text=r"mailbox (is |was )?(full|over quota)|mailbox quota",
         phases=(Phase.RCPT, Phase.END_OF_DATA),
     ),
+    _row(
+        None,
+        "The recipient gets too much mail at the moment: try again later.",
+        text=r"\b(user|recipient|mailbox)\b.{0,60}\breceiving mail\b",
+        phases=(Phase.RCPT, Phase.END_OF_DATA),
+    ),
     _row(None, "The message is larger than this server takes.", enhanced=r"5\.3\.4|5\.2\.3"),
     # Used up for hours: waiting a little does not help.
     _row(Outcome.QUOTA, _RENEWED, text=r"\b(daily|hourly|monthly)\b.{0,60}\b(quota|limit|exceed)"),
@@ -120,30 +152,71 @@ TABLE: tuple[Row, ...] = (
         "The provider has blocked this account for now: stop, and unblock it in the provider's console.",
         text=r"unusual sending activity",
     ),
+    # The connection has served its time: the message goes over another one at once.
     _row(
         None,
         "The server bounds messages on a connection: lower max_messages.",
-        codes=[421],
+        codes=[421, 450, 451, 452],
         text=r"\b(messages?|mails?|transactions?)\b.{0,40}\b(per|on|in|for) (this |one |a )?(session|connection)",
+        less=Less.SESSION,
+    ),
+    _row(
+        None,
+        "The connection had been silent for too long: lower idle_timeout.",
+        codes=[421, 451],
+        text=r"\b(idle|time[d -]?out|timeout)\b",
+        phases=[Phase.MAIL],
+        less=Less.IDLENESS,
     ),
     # Too fast, or too many at once: the same message goes through a little later.
     _row(
         Outcome.THROTTLED,
         "Log in less often: keep connections longer.",
         text=r"too many (failed )?(log-?ins?|auth\w*)\b",
+        less=Less.OPENINGS,
+    ),
+    _row(
+        Outcome.THROTTLED,
+        "Connect less often: keep connections longer.",
+        text=r"too frequent (\w+ ){0,2}connect|\bconnection rate\b|too many (\w+ ){0,2}connect(ion)?s? (per|in an?) (second|minute)",
+        less=Less.OPENINGS,
     ),
     _row(
         Outcome.THROTTLED,
         _FEWER,
-        text=r"too (many|frequent) (\w+ ){0,2}(connect(ion)?s?|sessions)\b|(connections?|sessions?|thread) limit|concurrent (connections?|sessions?)",
+        text=r"too many (\w+ ){0,2}(connect(ion)?s?|sessions)\b|(connections?|sessions?|thread) limit|concurrent (\w+ )?(connections?|sessions?)",
+        less=Less.CONNECTIONS,
     ),
-    _row(Outcome.THROTTLED, _FEWER, codes=[432]),
-    _row(Outcome.THROTTLED, _SLOWER, enhanced=r"4\.4\.5"),
-    _row(Outcome.THROTTLED, _SLOWER, text=r"too many (e-?mails?|mails?|messages?|requests|sends)\b"),
+    _row(Outcome.THROTTLED, _FEWER, codes=[432], less=Less.CONNECTIONS),
     _row(
         Outcome.THROTTLED,
         _SLOWER,
-        text=r"throttl|\brate[ -]?limit|(sending|message|submission) rate\b|unusual rate|too (fast|quickly)|slow down|peak smtp relay limit",
+        text=r"\brecipients\b.{0,40}\b(per|in a|each|this) (second|minute)|\brecipient rate\b",
+        less=Less.RATE,
+        unit="recipients",
+    ),
+    # Amazon SES, whose rate counts recipients in a second.
+    _row(
+        Outcome.THROTTLED,
+        _SLOWER,
+        text=r"throttling failure: maximum sending rate",
+        less=Less.RATE,
+        unit="recipients",
+        per=1.0,
+    ),
+    _row(Outcome.THROTTLED, _SLOWER, enhanced=r"4\.4\.5", less=Less.RATE),
+    _row(
+        Outcome.THROTTLED,
+        _SLOWER,
+        text=r"too many (e-?mails?|mails?|messages?|requests|sends)\b",
+        less=Less.RATE,
+    ),
+    _row(
+        Outcome.THROTTLED,
+        _SLOWER,
+        text=r"throttl|\brate[ -]?limit|(sending|message|submission) rate\b|unusual rate|too (fast|quickly)|slow down|peak smtp relay limit"
+        r"|\b(limit|exceed(ed|s)?)\b.{0,60}\bper (second|minute)",
+        less=Less.RATE,
     ),
     # Who we are.
     _row(Outcome.AUTH_FAILED, _OAUTH, codes=_PERMANENT, enhanced=r"5\.7\.(30|139)"),
@@ -222,11 +295,12 @@ def classify(reply: Reply, phase: Phase) -> Meaning:
         "Try again later." if reply.is_temporary else "Do not send this again unchanged.",
     )
     enhanced = _enhanced(reply)
-    for row in TABLE:
-        if row.fits(reply.code, enhanced, text, phase):
-            outcome, advice = row.outcome or by_class, row.advice
-            break
-    return Meaning(outcome, None if outcome is Outcome.REJECTED else _retry_after(text), advice)
+    row = next((row for row in TABLE if row.fits(reply.code, enhanced, text, phase)), None)
+    if row is None:
+        return Meaning(outcome, _hint(outcome, text), advice)
+    outcome = row.outcome or by_class
+    per = row.per or (_window(text) if row.less is Less.RATE else None)
+    return Meaning(outcome, _hint(outcome, text), row.advice, row.less, row.unit, per)
 
 
 def too_many_recipients(reply: Reply) -> bool:
@@ -251,6 +325,19 @@ _HINT = re.compile(
     r"(?P<number>an?|\d{1,7}(?:\.\d{1,3})?) ?(?P<unit>ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?)\b"
 )
 _BARE_HINT = re.compile(r"\bretry[- ]after[ :]{1,2}(?P<number>\d{1,7})\b")
+
+
+_WINDOW = re.compile(r"\b(?:per|in an?|each) (second|minute)\b")
+
+
+def _window(text: str) -> float | None:
+    """The seconds of the window of a rate, where the text tells."""
+    found = _WINDOW.search(text)
+    return None if found is None else 1.0 if found[1] == "second" else 60.0
+
+
+def _hint(outcome: Outcome, text: str) -> float | None:
+    return None if outcome is Outcome.REJECTED else _retry_after(text)
 
 
 def _retry_after(text: str) -> float | None:

@@ -38,6 +38,15 @@ class SlidingWindow:
                 return moment + self._per
         raise AssertionError("the window holds fewer units than it counted")
 
+    def units(self, now: float) -> int:
+        """How many it holds."""
+        self._forget(now)
+        return self._units
+
+    def bound(self, limit: int) -> None:
+        """Another limit holds from now on, for what went before as well."""
+        self._limit = limit
+
     def take(self, now: float, units: int) -> None:
         self._events.append((now, units))
         self._units += units

@@ -64,6 +64,8 @@ class Delivery:
         "sealed",
         "settled",
         "stale",
+        "throttled_at",
+        "throttles",
         "waiting_since",
     )
 
@@ -104,6 +106,8 @@ class Delivery:
         self.queued_at = now
         self.waiting_since = now
         self.not_before = 0.0
+        self.throttles = 0  # how often the server wanted it later
+        self.throttled_at: float | None = None  # the first time
         self.continues = False  # the rest of its recipients is next; the attempt is the same
         self.first_begun_at: float | None = None
         self.deadline: asyncio.TimerHandle | None = None

@@ -8,6 +8,7 @@ from ..net.tls import ResumingContext, context_for
 from ..options import Credentials, Options
 from ..policy.assignment import Lane, State
 from .key import ConnectionKey
+from .learning import Learning
 
 
 class PoolLane(Lane):
@@ -21,8 +22,15 @@ class PoolLane(Lane):
     quota_error: SendError | None
     opened: int  # connections so far
     unused: int  # connections in a row that the server closed without having had a message
+    learning: Learning
 
-    def __init__(self, key: ConnectionKey, credentials: Credentials | None, context: ResumingContext) -> None:
+    def __init__(
+        self,
+        key: ConnectionKey,
+        credentials: Credentials | None,
+        context: ResumingContext,
+        learning: Learning,
+    ) -> None:
         super().__init__(key)
         self.credentials = credentials
         self.context = context
@@ -32,11 +40,16 @@ class PoolLane(Lane):
         self.quota_error = None
         self.opened = 0
         self.unused = 0
+        self.learning = learning
+        self.adaptive = learning.recall()
 
 
-def lane_of(state: State, options: Options, credentials: Credentials | None, now: float) -> PoolLane:
+def lane_of(
+    state: State, options: Options, credentials: Credentials | None, now: float, network: object = None
+) -> PoolLane:
     """The lane of an identity, made when it is first asked for.
 
+    :param network: what is learnt about a relay in one network says nothing about one of the same name in another
     :param now: when one is made, those of other identities that hold nothing at this time are forgotten: a program may
         serve very many of them
     """
@@ -44,7 +57,9 @@ def lane_of(state: State, options: Options, credentials: Credentials | None, now
     lane = state.lanes.get(key)
     if lane is None:
         _sweep(state, ConnectionKey.of(options, options.auth), now)
-        lane = state.lanes[key] = PoolLane(key, credentials, context_for(options))
+        lane = state.lanes[key] = PoolLane(
+            key, credentials, context_for(options), Learning(network, options, credentials)
+        )
     assert isinstance(lane, PoolLane)
     return lane
 
@@ -52,6 +67,7 @@ def lane_of(state: State, options: Options, credentials: Credentials | None, now
 def _sweep(state: State, own: ConnectionKey, now: float) -> None:
     for key, lane in tuple(state.lanes.items()):
         assert isinstance(lane, PoolLane)
-        remembers = max(lane.blocked_until, lane.quota_until, lane.retry_at) > now
+        quiet = lane.adaptive.quiet_until if lane.adaptive is not None else 0.0
+        remembers = max(lane.blocked_until, lane.quota_until, lane.retry_at, quiet) > now
         if key != own and not (lane.connections or lane.waiting or lane.held_back or remembers):
             del state.lanes[key]

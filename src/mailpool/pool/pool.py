@@ -18,7 +18,6 @@ from ..errors import (
     PoolClosed,
     QuotaExceeded,
     SendError,
-    Throttled,
     UsageError,
 )
 from ..message import Sealed
@@ -37,9 +36,21 @@ from .ledger import Ledger
 from .pending import Pending
 from .queue import Queue
 from .roster import Notify, Roster
-from .settlement import Next, absorb, failure, next_step, result, told, whole_result
+from .settlement import (
+    Asked,
+    Next,
+    absorb,
+    asked_for_less,
+    failure,
+    next_step,
+    reopen,
+    result,
+    told,
+    whole_result,
+)
 from .snapshot import snapshot
 from .statistics import Counts, Histogram, PoolStats
+from .throttling import Throttling
 
 # P-18, in seconds.
 _BACKOFF_BASE = 1.0
@@ -75,16 +86,26 @@ class Pool:
             max_connections=options.max_connections,
             idle_timeout=options.idle_timeout,
             connection_wait=options.connection_wait,
+            throttle_wait=options.max_throttle_wait,
             check_after=options.check_after,
             ageing=options.max_age is not None,
-            # P-24 will lower max_connections and the rate here, and P-25 share them.
+            # P-25 will share these.
             limiter=Limiter(options.rate) if options.rate else None,
         )
         self._counts = Counts()
         self._queue = Queue(options, lambda: notify("idle"))
         self._ledger = Ledger(self._counts, lambda *details: notify("detached", *details))
+        self._throttling = Throttling(options, self._counts, notify, dice)
+        self._network = connector  # another connector stands for another network
         self._roster = Roster(
-            options, self._state, self._counts, self, notify=notify, connector=connector, dice=dice
+            options,
+            self._state,
+            self._counts,
+            self,
+            throttling=self._throttling,
+            notify=notify,
+            connector=connector,
+            dice=dice,
         )
         self._waited = Histogram()
         # A transaction with more recipients than a rate allows at once could never keep to it.
@@ -100,7 +121,7 @@ class Pool:
         self._draining = False
         self._last: list[Delivery] = []  # those that had no outcome when closing began
         self._gone: asyncio.Future[None] | None = None  # set when closing; done when no connection is left
-        self._default = lane_of(self._state, options, options.auth, self._loop.time())
+        self._default = lane_of(self._state, options, options.auth, self._loop.time(), connector)
         self._default.min_connections = options.min_connections
         self.schedule()
 
@@ -133,7 +154,9 @@ class Pool:
                 message_id=sealed.message_id,
             )
         now = self._loop.time()
-        lane = self._default if auth is None else lane_of(self._state, self._options, auth, now)
+        lane = (
+            self._default if auth is None else lane_of(self._state, self._options, auth, now, self._network)
+        )
         delivery = Delivery(sealed, lane=lane, future=Pending(loop=self._loop), now=now, priority=priority)
         delivery.most_recipients = self._most_recipients
         if lane.quota_until > now:
@@ -272,6 +295,8 @@ class Pool:
             return False
         if self._state.limiter is not None:
             self._state.limiter.take(now, len(batch))
+        if slot.lane.adaptive is not None:
+            slot.lane.adaptive.take(now, len(batch))
         delivery.batch = batch
         delivery.attempts += not delivery.continues
         delivery.continues = False
@@ -288,26 +313,32 @@ class Pool:
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
-    def ended(self, transaction: Transaction, cause: SendError | None) -> None:
+    def ended(self, transaction: Transaction, cause: SendError | None, slot: Slot) -> None:
         """A transaction is over: settle its message, or give it another place in the queue."""
         delivery: Delivery = transaction.token
         now = self._loop.time()
         whole = whole_result(delivery, transaction, now)
+        adaptive = delivery.lane.adaptive
         if whole is not None:
             self._ledger.settle(delivery, whole)
+            if adaptive is not None:
+                adaptive.accepted(now, len(delivery.batch))
             return
+        asked = asked_for_less(delivery, transaction)
         absorb(delivery, transaction)
+        if asked is not None and self._put_off(delivery, transaction, asked, cause, slot):
+            return
+        if adaptive is not None and transaction.verdict is Verdict.ACCEPTED:
+            adaptive.accepted(now, transaction.recipient_count - len(transaction.refused))
         uncertain = transaction.verdict is Verdict.UNCERTAIN
         self._counts.uncertain += uncertain
         step = next_step(delivery, transaction, self._options)
         if step is Next.SETTLE:
             outcome = result(delivery, now)
             self._ledger.settle(delivery, outcome)
-            if isinstance(outcome, Throttled | QuotaExceeded):
-                self._notify("throttled", outcome)
             if isinstance(outcome, QuotaExceeded) and self._gone is None:
                 assert isinstance(delivery.lane, PoolLane)
-                self._quota_exceeded(delivery.lane, outcome, now)
+                self.quota_exceeded(delivery.lane, outcome)
         elif step is Next.FAIL or (self._gone is not None and uncertain):
             assert cause is not None
             self._ledger.settle(delivery, failure(delivery, transaction, cause))
@@ -315,6 +346,30 @@ class Pool:
             self._ledger.settle(delivery, self._closed(delivery))
         else:
             self._again(delivery, step, uncertain, now)
+
+    def _put_off(
+        self, delivery: Delivery, transaction: Transaction, asked: Asked, cause: SendError | None, slot: Slot
+    ) -> bool:
+        """The server wants the message later (P-24): keep it, and go slower. Whether that is all there is to do."""
+        lane = delivery.lane
+        assert isinstance(lane, PoolLane)
+        others_went = lane.adaptive is None or lane.adaptive.since is None
+        if cause is None and self._throttling.heard(lane, slot, asked.reply, asked.phase, asked.meaning):
+            self._roster.retire(slot, "the server wants it so")
+        if self._gone is not None or delivery.given_up:
+            return False
+        if not self._throttling.may_wait(delivery):
+            if transaction.verdict is not Verdict.UNSENT or not self._options.max_throttle_wait:
+                return False
+            self._ledger.settle(delivery, self._told(lane.last_error, delivery))
+            return True
+        reopen(delivery, asked)
+        wait = self._throttling.own_wait(delivery, others_went)
+        if wait:
+            self._queue.put_to_sleep(delivery, self._loop.time() + wait)
+        else:
+            self._queue.put_first(delivery, alone=False)
+        return True
 
     def _again(self, delivery: Delivery, step: Next, uncertain: bool, now: float) -> None:
         if step is Next.CONTINUE:
@@ -338,10 +393,11 @@ class Pool:
         """What time cannot mend fails all waiting messages of the identity at once (P-19)."""
         self._fail_waiting(lane, error, max(0.0, lane.blocked_until - self._loop.time()))
 
-    def _quota_exceeded(self, lane: PoolLane, error: QuotaExceeded, now: float) -> None:
+    def quota_exceeded(self, lane: PoolLane, error: QuotaExceeded) -> None:
         """No other message of the identity would be taken either: they fail untried until the quota is over (P-19a)."""
+        self._notify("throttled", error)
         wait = error.retry_after if error.retry_after is not None else _QUOTA_WAIT
-        lane.quota_until = now + wait
+        lane.quota_until = self._loop.time() + wait
         lane.quota_error = error
         self._fail_waiting(lane, error, error.retry_after)
 
@@ -448,6 +504,10 @@ class Pool:
         self._queue.shut()
         if self._timer is not None:
             self._timer.cancel()
+        for lane in self._state.lanes.values():
+            if lane.adaptive is not None:
+                assert isinstance(lane, PoolLane)
+                lane.learning.remember(lane.adaptive)
         self._last = list(self._ledger.open)
         in_flight = {transaction.token for transaction in self._roster.in_flight()}
         self._gone = self._roster.shut()

@@ -15,16 +15,18 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ..auth.tokens import Tokens
-from ..errors import AuthenticationFailed, ConnectionFailed, SendError, TimedOut
+from ..errors import AuthenticationFailed, ConnectionFailed, QuotaExceeded, SendError, TimedOut
 from ..net.connect import Connector
 from ..net.connection import Connection
 from ..options import Options
 from ..policy.assignment import AHEAD, AHEAD_SECONDS, Lane, Slot, State, takes_next
 from ..policy.backoff import full_jitter
-from ..results import Phase
+from ..policy.meaning import classify
+from ..results import Outcome, Phase
 from ..smtp.transaction import Transaction
 from .lanes import PoolLane
 from .statistics import Counts
+from .throttling import Throttling, throttled
 
 log = logging.getLogger("mailpool")
 
@@ -42,11 +44,14 @@ _AGE_JITTER = 0.25
 class Desk(Protocol):
     """Who carries out decisions."""
 
-    def ended(self, transaction: Transaction, cause: SendError | None) -> None:
-        """A transaction is over, with ``cause`` when its connection was lost."""
+    def ended(self, transaction: Transaction, cause: SendError | None, slot: Slot) -> None:
+        """A transaction on ``slot`` is over, with ``cause`` when its connection was lost."""
 
     def unreachable(self, lane: PoolLane, error: SendError) -> None:
         """Time will not mend this: whoever waits in the lane need not."""
+
+    def quota_exceeded(self, lane: PoolLane, error: QuotaExceeded) -> None:
+        """No message of the identity would be taken for now."""
 
     def hand_over(self, slot: Slot, now: float) -> bool:
         """Begin the head of the line on ``slot``. Whether that was all there was to do."""
@@ -68,6 +73,7 @@ class Roster:
         counts: Counts,
         desk: Desk,
         *,
+        throttling: Throttling,
         notify: Notify,
         connector: Connector,
         dice: Callable[[], float],
@@ -76,6 +82,7 @@ class Roster:
         self._state = state
         self._counts = counts
         self._desk = desk
+        self._throttling = throttling
         self._notify = notify
         self._connector = connector
         self._dice = dice
@@ -119,7 +126,9 @@ class Roster:
         slot.connection = Connection(self.options, self, connector=self._connector)
         self._slots[slot.connection] = slot
         lane.opening += 1
+        lane.total += 1
         self._state.total += 1
+        self._throttling.opening(lane)
         if lane.blocked_until <= self._loop.time():
             lane.gate.reopen()
         task = self._loop.create_task(self._open(slot, lane), name="mailpool: open a connection")
@@ -173,8 +182,11 @@ class Roster:
         lane.gate.succeeded()
         lane.slots[slot] = None
         slot.open = True
+        slot.opened_at = self._loop.time()
         slot.remaining = min(
-            self._lifetime(lane), connection.session.capabilities.limits.mail_max or math.inf
+            self._lifetime(lane),
+            connection.session.capabilities.limits.mail_max or math.inf,
+            self._throttling.opened(lane),
         )
         # A connection for one message needs no heir: the next message opens its own.
         slot.ahead = min(AHEAD, slot.remaining // 4) if slot.remaining > 1 else -1
@@ -218,6 +230,9 @@ class Roster:
         self._counts.connection_failures += 1
         log.warning("connection failed: %s", error, extra={"phase": str(error.phase)})
         self._notify("connection_failed", error)
+        if self._asks_for_less(slot, lane, error):
+            self._desk.run()
+            return
         if isinstance(error, AuthenticationFailed):
             lane.gate.failed(error)
         now = self._loop.time()
@@ -233,6 +248,24 @@ class Roster:
                 self._desk.unreachable(lane, error)
         self._desk.run()
 
+    def _asks_for_less(self, slot: Slot, lane: PoolLane, error: SendError) -> bool:
+        """Whether the server did not let us in only for now: neither the password nor the relay is at fault."""
+        meaning = None if error.reply is None else classify(error.reply, error.phase)
+        if meaning is None or error.reply is None:
+            return False
+        if meaning.less is None and meaning.outcome is not Outcome.QUOTA:
+            return False
+        if error.phase is Phase.AUTH:
+            lane.gate.failed(error)  # whoever waits there need not ask as well
+        if meaning.outcome is Outcome.QUOTA:
+            quota = throttled(error.reply, error.phase, meaning)
+            assert isinstance(quota, QuotaExceeded)
+            self._count_failure(lane)
+            self._desk.quota_exceeded(lane, quota)
+        else:
+            self._throttling.turned_away(lane, slot, error, meaning)
+        return True
+
     def _count_failure(self, lane: PoolLane) -> None:
         lane.failures += 1
         wait = full_jitter(lane.failures, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
@@ -246,7 +279,7 @@ class Roster:
         if slot.lane.failures and connection.pipeline.has_taken_mail:
             slot.lane.failures = 0
             slot.lane.retry_at = 0.0
-        self._take_finished(connection)
+        self._take_finished(connection, slot)
         now = self._loop.time()
         done = False
         while takes_next(self._state, slot, now) and connection.pipeline.can_begin:
@@ -271,13 +304,17 @@ class Roster:
         elif connection.pipeline is not None and not connection.pipeline.has_taken_mail:
             # It let us in and took nothing: for the back-off that is no better than a closed door.
             self._count_failure(lane)
-        self._take_finished(connection)
+        self._take_finished(connection, slot)
         # A reply that does not come may be a slow server's; twice is not.
         if connection.suspect is not None:
             self._distrust(connection.suspect, error)
+        if self._shut is None:
+            self._throttling.lost(lane, slot, error, abandoned)
+            if error.reply is not None and (meaning := classify(error.reply, error.phase)).less is not None:
+                self._throttling.heard(lane, slot, error.reply, error.phase, meaning)
         # They go to the front of the queue, and so the last one first.
         for transaction in reversed(abandoned):
-            self._desk.ended(transaction, error)
+            self._desk.ended(transaction, error, slot)
         log.debug(
             "connection lost: %s", error, extra={"phase": str(error.phase), "connection": repr(connection)}
         )
@@ -301,12 +338,12 @@ class Roster:
             self._forget(slot)
             self._desk.schedule()
 
-    def _take_finished(self, connection: Connection) -> None:
+    def _take_finished(self, connection: Connection, slot: Slot) -> None:
         assert connection.pipeline is not None
         finished = connection.pipeline.finished
         if finished:
             for transaction in finished:
-                self._desk.ended(transaction, None)
+                self._desk.ended(transaction, None, slot)
             finished.clear()
 
     # -- the notes -------------------------------------------------------------------------------------------------
@@ -390,6 +427,7 @@ class Roster:
         if not slot.leaving:
             slot.leaving = True
             self._state.leaving += 1
+            slot.lane.leaving += 1
         lane = slot.lane
         lane.idle.pop(slot, None)
         lane.hungry.pop(slot, None)
@@ -402,6 +440,8 @@ class Roster:
         del self._slots[connection]
         self._state.total -= 1
         self._state.leaving -= slot.leaving
+        slot.lane.total -= 1
+        slot.lane.leaving -= slot.leaving
         self._counts.bytes_sent += connection.bytes_sent
         self._counts.bytes_received += connection.bytes_received
         self._notify("connection_closed", connection)

@@ -6,6 +6,8 @@ Pure decisions over a delivery and a transaction; the pool carries them out.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from ..errors import (
     AuthenticationFailed,
@@ -17,8 +19,8 @@ from ..errors import (
     Throttled,
 )
 from ..options import Options
-from ..policy.meaning import classify, too_many_recipients
-from ..results import Outcome, Phase, RecipientResult, SendResult
+from ..policy.meaning import Less, Meaning, classify, too_many_recipients
+from ..results import Outcome, Phase, RecipientResult, Reply, SendResult
 from ..smtp.transaction import Transaction, Verdict
 from .delivery import Delivery
 
@@ -39,6 +41,48 @@ class Next(enum.Enum):
     REPLACE = "again on another connection, not counted"
     REQUEUE = "again, counted"
     FAIL = "no further try is allowed"
+
+
+class Asked(NamedTuple):
+    """The server wants less of something, and then takes the message for these recipients (P-24)."""
+
+    reply: Reply
+    phase: Phase
+    meaning: Meaning
+    recipients: Sequence[int]
+
+
+def asked_for_less(delivery: Delivery, transaction: Transaction) -> Asked | None:
+    """Whether a reply to the transaction asks for less. To be called before ``absorb``."""
+    reply, verdict = transaction.reply, transaction.verdict
+    if verdict is Verdict.UNSENT and reply is not None:
+        meaning = classify(reply, transaction.phase)
+        # An end that was due is an event of the connection, as any other.
+        if meaning.less in (None, Less.SESSION, Less.IDLENESS):
+            return None
+        return Asked(reply, transaction.phase, meaning, ())
+    if verdict is not Verdict.ACCEPTED and verdict is not Verdict.REFUSED:
+        return None
+    asked: Asked | None = None
+    concerned = []
+    for position, index in enumerate(delivery.batch):
+        refusal, phase = transaction.refused.get(position), Phase.RCPT
+        if refusal is None and verdict is Verdict.REFUSED:
+            refusal, phase = reply, transaction.phase
+        if refusal is None:
+            continue
+        meaning = classify(refusal, phase)
+        if meaning.less is not None:
+            concerned.append(index)
+            asked = asked or Asked(refusal, phase, meaning, concerned)
+    return asked
+
+
+def reopen(delivery: Delivery, asked: Asked) -> None:
+    """The recipients whom the server wants later have no outcome after all."""
+    for index in asked.recipients:
+        delivery.outcomes.pop(index, None)
+    delivery.pending = sorted({*asked.recipients, *delivery.pending})
 
 
 def absorb(delivery: Delivery, transaction: Transaction) -> None:

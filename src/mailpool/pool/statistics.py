@@ -6,6 +6,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from ..options import Rate
+from ..policy.adaptive import Learnt
 
 # Upper bounds in seconds, four to a decade: fine enough to see a change, few enough to print.
 BOUNDS = (
@@ -79,6 +80,7 @@ class Counts:
     sent: int = 0
     failed: int = 0
     requeued: int = 0
+    throttled: int = 0
     uncertain: int = 0
     detached: int = 0
     handshakes: int = 0
@@ -108,6 +110,7 @@ class PoolStats:
     sent: int
     failed: int
     requeued: int
+    throttled: int
     uncertain: int
     detached: int
     handshakes: int
@@ -122,3 +125,4 @@ class PoolStats:
     relay_is_down: bool
     waited: Histogram
     took: Histogram
+    learnt: tuple[Learnt, ...] = ()
