@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from mailpool import Rejected, SendResult
+from mailpool import Envelope, Rejected, Sealed, SendResult
+from mailpool.content import BytesContent, StreamedContent
 from mailpool.testing import Fault, RawServer, RawStream, ScriptedServer, stall
 
 USUAL = ("PIPELINING", "8BITMIME")
@@ -82,3 +86,43 @@ def test_a_server_that_refuses_early_and_reads_no_more_loses_its_connection(play
         await server.stop()
 
     play(story, server, latency=0.01, max_connections=1, timeout=10_000)
+
+
+class Watched(BytesContent):
+    """Content that notes in which turn of the loop each of its octets was asked for."""
+
+    def __init__(self, data: bytes, turn: Callable[[], int]) -> None:
+        super().__init__(data, crlf_only=True)
+        self.turn = turn
+        self.asked: Counter[int] = Counter()
+
+    def blocks(self) -> Iterator[bytes]:
+        for block in super().blocks():
+            self.asked[self.turn()] += len(block)
+            yield block
+
+
+@pytest.mark.parametrize("how", ["DATA", "BDAT"])
+def test_a_peer_that_takes_everything_leaves_the_loop_to_others(play: Any, how: str) -> None:
+    turns = itertools.count()
+    turn = 0
+
+    async def story(relay: Any) -> None:
+        async def count() -> None:
+            nonlocal turn
+            while not end.done():
+                turn = next(turns)
+                await asyncio.sleep(0)
+
+        head = b"From: from@example.org\r\nMessage-ID: <0@example.org>\r\n\r\n"
+        content = Watched(head + LINE.encode().replace(b"\n", b"\r\n") * 60_000, lambda: turn)
+        # Only what is not one piece of octets is asked for block by block.
+        streamed = StreamedContent([content])
+        sealed = Sealed(Envelope("from@example.org", ["to@example.org"]), streamed, "<0@example.org>")
+        end = asyncio.ensure_future(relay.transporter.send_mail(sealed))
+        await count()
+        assert isinstance(end.result(), SendResult)
+        assert sum(content.asked.values()) == content.size > 4_000_000
+        assert max(content.asked.values()) < 600_000
+
+    play(story, ScriptedServer(capabilities=WITH[how], keep_content=False), window=1_000_000_000)

@@ -32,6 +32,8 @@ LoginHook = Callable[[bool], Awaitable[str | None]]
 # Plain asyncio.Protocol takes a fresh 256 KiB for each read; one buffer kept for the life of a connection halves the
 # CPU of a message. Replies are short, so this holds many of them.
 _BUFFER = 16_384
+# Octets that are written before others have their turn: some milliseconds, with base64 and TLS.
+_ONE_TURN = 262_144
 
 
 class Owner(Protocol):
@@ -78,6 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         self._leaving = False  # QUIT is on its way
         self._gone = False
         self._paused = False
+        self._goes_on = False  # writing does, in the next turn of the loop
         # No phase is shorter than the shortest, so one timer serves all of them.
         self._deadline = Deadline(self._loop, self._time_is_up, shortest=min(self._timeouts.values()))
         self._farewell: asyncio.TimerHandle | None = None
@@ -254,14 +257,19 @@ class Connection(asyncio.BufferedProtocol):
         self.pipeline.probe()
 
     def flush(self) -> None:
-        """Write what there is, as long as the peer takes it."""
+        """Write what there is, as long as the peer takes it; of much, a part in each turn of the loop."""
         pipeline = self.pipeline
         if pipeline is None:
             return
         before = pipeline.awaited
+        most = self.bytes_sent + _ONE_TURN
         try:
             while pipeline.has_output and self._may_write() and (data := pipeline.data_to_send()):
                 self._send(data)
+                # A fast peer takes everything, and others want to run meanwhile.
+                if self.bytes_sent >= most:
+                    self._go_on_soon()
+                    break
         except Exception as error:
             # The source of a streamed content failed: the message cannot be completed, and must not be ended.
             failure = SendError(f"the content could not be read: {error}", phase=Phase.CONTENT)
@@ -273,6 +281,16 @@ class Connection(asyncio.BufferedProtocol):
         # Each block of content has its own time, and so has the answer after the last one.
         if awaited is not None and (not self._deadline.is_set or before is Phase.CONTENT):
             self._deadline.set(self._timeouts[awaited])
+
+    def _go_on_soon(self) -> None:
+        if not self._goes_on:
+            self._goes_on = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._goes_on = False
+        if not self._is_over():
+            self.flush()
 
     def _is_over(self) -> bool:
         return self._leaving or self._error is not None
