@@ -11,8 +11,10 @@ import pytest
 
 from mailpool import (
     AuthenticationFailed,
+    ConfigurationError,
     MessageError,
     Rejected,
+    Sealed,
     SESCarrier,
     UnsupportedByServer,
     create_transport,
@@ -172,3 +174,32 @@ async def test_closing_leaves_no_connection(server: str, account: Any) -> None:
     await transporter.close()
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"access_key": 5},
+        {"access_key": ("id", 5)},
+        {"parameters": {"a": "b"}},
+        {"timeout": "soon"},
+        {"timeout": None},
+        {"connections": 0},
+        {"region": "KEY:s3cret@eu-west-1"},
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        SESCarrier(**arguments)
+    assert caught.value.option == next(iter(arguments))
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_parameters_that_fail_are_no_uncertain_delivery(server: str, account: Any) -> None:
+    def failing(sealed: Sealed) -> dict[str, Any]:
+        raise KeyError("no such customer")
+
+    async with create_transport(carrier(server, parameters=failing)) as transporter:
+        with pytest.raises(MessageError, match="parameters: it failed with KeyError"):
+            await transporter.send_mail(mail(1))
+    assert account.sent_messages == []

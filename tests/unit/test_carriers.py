@@ -26,6 +26,7 @@ from mailpool import (
     FileCarrier,
     JSONCarrier,
     MemoryCarrier,
+    MessageError,
     Options,
     Sealed,
     SendmailCarrier,
@@ -95,6 +96,17 @@ async def test_stream_writes_whole_messages_one_after_another(newline: Any) -> N
     assert (b"\r" in text) == (newline == "crlf")
     assert b"hidden" not in text
     assert [envelope.recipients for envelope in told] == [("you@example.org", "hidden@example.org")] * 2
+
+
+async def test_a_failure_before_the_first_octet_is_no_uncertain_delivery() -> None:
+    written = io.BytesIO()
+
+    def note(sealed: Sealed) -> None:
+        raise KeyError("nobody there")
+
+    with pytest.raises(MessageError, match="envelopes: it failed with KeyError"):
+        await send(StreamCarrier(written, envelopes=note))
+    assert written.getvalue() == b""
 
 
 async def test_stream_waits_for_an_asynchronous_writer_and_does_not_mix_messages() -> None:
@@ -337,6 +349,13 @@ def test_beside_a_url_options_of_smtp_are_checked_and_have_no_effect() -> None:
             create_transport("memory:", **wrong)
 
 
+@pytest.mark.rule("LOG-01")
+def test_a_key_in_the_url_of_ses_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="access_key") as caught:
+        create_transport("ses://AKIAEXAMPLE:s3cret@eu-west-1")
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["host", "auth", "pool", "starttls", "max_messages", "format", "nonsense"])
 def test_options_that_have_no_meaning_for_a_carrier_are_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{name}: has no meaning") as caught:
@@ -356,6 +375,19 @@ def test_options_that_have_no_meaning_for_a_carrier_are_refused(name: str) -> No
         lambda: SendmailCarrier(""),
         lambda: SendmailCarrier(args="-t -i"),
         lambda: SendmailCarrier(timeout=0),
+        # Once a TypeError, or an uncertain delivery of each message.
+        lambda: SendmailCarrier(b"sendmail"),  # type: ignore[arg-type]  # that is the point
+        lambda: SendmailCarrier(timeout=None),  # type: ignore[arg-type]  # that is the point
+        lambda: SendmailCarrier(timeout=float("nan")),
+        lambda: SendmailCarrier(args=None),  # type: ignore[arg-type]  # that is the point
+        lambda: SendmailCarrier(args=[5]),  # type: ignore[list-item]  # that is the point
+        lambda: SendmailCarrier(args=["a\0b"]),
+        lambda: FileCarrier(None),  # type: ignore[arg-type]  # that is the point
+        lambda: FileCarrier("a\0b"),
+        lambda: FileCarrier(""),
+        lambda: JSONCarrier("a\0b"),
+        lambda: StreamCarrier(io.StringIO()),
+        lambda: StreamCarrier(io.BytesIO(), envelopes="x"),
         lambda: create_transport(MemoryCarrier),  # type: ignore[arg-type]  # that is the point
     ],
 )

@@ -21,6 +21,7 @@ from typing import Literal
 from ..errors import ConfigurationError, Deferred
 from ..message import Sealed
 from ..results import Phase, SendResult
+from .arguments import checked_path
 from .carrier import all_accepted
 from .finishing import finished
 from .octets import Newline, blocks_of, checked_newline
@@ -55,7 +56,7 @@ class FileCarrier:
             raise ConfigurationError(f"format: must be 'eml' or 'maildir', not {format!r}", option="format")
         if not isinstance(sync, bool):
             raise ConfigurationError(f"sync: must be True or False, not {sync!r}", option="sync")
-        self._directory = Path(directory)
+        self._directory = Path(checked_path("directory", directory))
         self._maildir = format == "maildir"
         self._newline = checked_newline(newline) if newline is not None else "lf" if self._maildir else "crlf"
         self._sync = sync

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from ..errors import ConfigurationError, Deferred
 from ..message import Sealed
 from ..results import Phase, SendResult
+from .arguments import checked_path
 from .carrier import all_accepted
 from .finishing import finished
 from .octets import whole
@@ -48,7 +49,7 @@ class JSONCarrier:
             raise ConfigurationError(
                 f"to: must be a function or a path, not {type(to).__name__}", option="to"
             )
-        self._to = to
+        self._to = to if callable(to) else checked_path("to", to)
         self._content = content
         self._turn = asyncio.Lock()
 

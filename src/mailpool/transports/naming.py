@@ -134,6 +134,13 @@ def _ses(host: str, path: str, own: Mapping[str, Any]) -> Carrier:
     from .ses import SESCarrier
 
     allowed = {"configuration_set", "endpoint_url"}
+    if "@" in host:
+        # Not shown: it is the key.
+        raise ConfigurationError(
+            "url: a key cannot be in the URL; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give "
+            "SESCarrier(access_key=…)",
+            option="url",
+        )
     if path or not own.keys() <= allowed:
         raise ConfigurationError(
             f"url: write ses://region?…, with {' or '.join(sorted(allowed))} and options", option="url"

@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..message import Sealed
 from ..results import Phase, Reply, SendResult
+from .arguments import checked_path, checked_seconds, checked_texts
 from .carrier import all_accepted
 from .octets import Newline, blocks_of, checked_newline
 
@@ -69,24 +70,15 @@ class SendmailCarrier:
         newline: Newline = "lf",
         timeout: float | str = 300.0,
     ) -> None:
-        self._path = os.fspath(path)
-        if not self._path or "\0" in self._path:
-            raise ConfigurationError("path: must name a program", option="path")
+        self._path = checked_path("path", path)
         if isinstance(args, str):
             raise ConfigurationError(
                 f"args: must be a sequence, such as {shlex.split(args)!r}, for no shell takes a text apart",
                 option="args",
             )
-        self._args = list(args)
+        self._args = checked_texts("args", args)
         self._newline = checked_newline(newline)
-        try:
-            self._timeout = float(timeout)
-        except ValueError:
-            self._timeout = 0.0
-        if not 0 < self._timeout < 86_400:
-            raise ConfigurationError(
-                f"timeout: must be a number of seconds, not {timeout!r}", option="timeout"
-            )
+        self._timeout = checked_seconds("timeout", timeout)
 
     async def deliver(self, sealed: Sealed, /) -> SendResult:
         run = _Run(self._path, self._command(sealed))
@@ -249,8 +241,8 @@ async def _beginning(pipe: asyncio.StreamReader) -> bytes:
 
 def _shown(raw: bytes) -> str:
     """On one line, with controls escaped, as every foreign text in an error."""
-    lines = raw.decode("utf-8", "replace").split("\n")
-    return str(Reply(0, tuple(line.strip().encode() for line in lines if line.strip()))).removeprefix("0 ")
+    lines = [line.strip() for line in raw.decode("utf-8", "replace").split("\n") if line.strip()]
+    return str(Reply(0, tuple(map(str.encode, lines)))).removeprefix("0 ") if lines else ""
 
 
 def _signal_name(number: int) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 from typing import Any, Protocol
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MailpoolError, MessageError
 from ..message import Sealed
 from ..results import SendResult
 from .carrier import all_accepted
@@ -38,6 +39,12 @@ class StreamCarrier:
     def __init__(self, writer: Writer, *, newline: Newline = "crlf", envelopes: Any = None) -> None:
         if not callable(getattr(writer, "write", None)):
             raise ConfigurationError("writer: has no write method", option="writer")
+        if _takes_text(writer):
+            raise ConfigurationError(
+                "writer: takes text; messages are octets, so open it in binary mode", option="writer"
+            )
+        if envelopes is not None and not callable(envelopes):
+            raise ConfigurationError("envelopes: must be a function", option="envelopes")
         self._writer = writer
         self._newline = checked_newline(newline)
         self._envelopes = envelopes
@@ -50,12 +57,24 @@ class StreamCarrier:
     async def _write(self, sealed: Sealed) -> None:
         async with self._turn:
             if self._envelopes is not None:
-                await _awaited(self._envelopes(sealed))
+                await self._tell(sealed)
             drain = getattr(self._writer, "drain", None)
             for block in blocks_of(sealed.content, self._newline):
                 await _awaited(self._writer.write(block))
                 if drain is not None:
                     await _awaited(drain())
+
+    async def _tell(self, sealed: Sealed) -> None:
+        try:
+            await _awaited(self._envelopes(sealed))
+        except MailpoolError:
+            raise
+        except Exception as error:  # whatever the user's own code raises: nothing has been written
+            raise MessageError(f"envelopes: it failed with {type(error).__name__}") from error
+
+
+def _takes_text(writer: object) -> bool:
+    return isinstance(writer, io.TextIOBase)
 
 
 async def _awaited(value: Any) -> None:

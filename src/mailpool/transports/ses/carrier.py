@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
@@ -12,12 +13,15 @@ from typing import Any
 from ...errors import (
     AuthenticationFailed,
     ConfigurationError,
+    MailpoolError,
+    MessageError,
     QuotaExceeded,
     UnsupportedByServer,
 )
 from ...message import Sealed
 from ...options import Rate
 from ...results import Phase, SendResult
+from ..arguments import checked_count, checked_seconds
 from ..carrier import all_accepted
 from ..finishing import finished
 from ..octets import whole
@@ -28,6 +32,7 @@ log = logging.getLogger("mailpool")
 
 # A quota that is used up is not asked for again sooner, in seconds.
 _ASK_AGAIN = 60.0
+_is_region = re.compile(r"[A-Za-z0-9-]{1,63}").fullmatch
 
 
 class SESCarrier:
@@ -68,18 +73,22 @@ class SESCarrier:
     ) -> None:
         if importlib.util.find_spec("aiobotocore") is None:
             raise ConfigurationError("Amazon SES needs aiobotocore: pip install mailpool[ses]")
-        if access_key is not None and (isinstance(access_key, str) or len(access_key) not in (2, 3)):
+        if access_key is not None and not _is_key(access_key):
             raise ConfigurationError(
                 "access_key: must be (key id, secret) or (key id, secret, session token)", option="access_key"
             )
+        if region is not None and not _is_region(str(region)):
+            raise ConfigurationError("region: must be the name of one, such as eu-west-1", option="region")
+        if parameters is not None and not callable(parameters):
+            raise ConfigurationError("parameters: must be a function", option="parameters")
         self._region = region
         self._always = _always(configuration_set, tags)
         self._parameters = parameters
         self._access_key = access_key
         self._endpoint_url = endpoint_url
         self._session = session
-        self._timeout = timeout
-        self._connections = connections
+        self._timeout = checked_seconds("timeout", timeout)
+        self._connections = checked_count("connections", connections)
         self._quota = Quota()
         self._opening = asyncio.Lock()
         self._stack: AsyncExitStack | None = None
@@ -94,7 +103,7 @@ class SESCarrier:
             )
         parameters = {
             **self._always,
-            **(self._parameters(sealed) if self._parameters is not None else {}),
+            **self._more(sealed),
             "Destination": {"ToAddresses": list(sealed.envelope.recipients)},
             "Content": {"Raw": {"Data": whole(sealed.content)}},
         }
@@ -130,6 +139,16 @@ class SESCarrier:
             await stack.aclose()
 
     # -- details ---------------------------------------------------------------------------------------------------
+
+    def _more(self, sealed: Sealed) -> Mapping[str, Any]:
+        if self._parameters is None:
+            return {}
+        try:
+            return dict(self._parameters(sealed))
+        except MailpoolError:
+            raise
+        except Exception as error:  # whatever the user's own code raises: nothing has been sent
+            raise MessageError(f"parameters: it failed with {type(error).__name__}") from error
 
     async def _reserve(self, count: int) -> None:
         """Take so many recipients off what is left of the day; asked again when it seems not to be enough."""
@@ -224,6 +243,14 @@ class SESCarrier:
 
     def __repr__(self) -> str:
         return f"<SESCarrier {self._region or 'of the default region'}>"
+
+
+def _is_key(value: object) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) in (2, 3)
+        and all(isinstance(text, str) for text in value)
+    )
 
 
 def _always(configuration_set: str | None, tags: Any) -> dict[str, Any]:
