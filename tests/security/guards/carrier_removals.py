@@ -32,7 +32,7 @@ removal(
     "stderr is escaped",
     (
         SENDMAIL,
-        'return str(Reply(0, tuple(line.strip().encode() for line in lines if line.strip()))).removeprefix("0 ")',
+        'return str(Reply(0, tuple(map(str.encode, lines)))).removeprefix("0 ") if lines else ""',
         'return " / ".join(lines)',
     ),
 )
