@@ -6,6 +6,9 @@ import builtins
 import datetime
 import email.policy
 import socket
+import subprocess
+import sys
+import threading
 from email.parser import BytesParser
 from html.parser import HTMLParser
 from pathlib import Path
@@ -248,3 +251,56 @@ def test_a_missing_package_says_what_to_install(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ConfigurationError, match=rf"pip install mailpool\[{extra}\]"):
         Templates(files).message("a")
+
+
+# -- once wrong, now proven ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("DOS-02")
+@pytest.mark.parametrize("tags", ["<div>", "<table><td>", "<ul><li>", "<svg><g>"])
+def test_html_that_is_nested_deep_does_not_end_the_program(tags: str) -> None:
+    # In a process of its own, for the stack's end is the program's.
+    code = (
+        "from mailpool.templates import Templates\n"
+        f"page = '<style>p {{color: red}}</style>' + {tags!r} * (20_000 // {tags.count('<')}) + '<p>x'\n"
+        "print(Templates({'w.html': page}, text_from_html=False).message('w')['html'].count('color: red'))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
+
+
+def test_html_with_too_many_tags_is_refused() -> None:
+    with pytest.raises(MessageError, match="over 100000 tags"):
+        Templates({"w.html": "<style>p {color: red}</style>" + "<b>" * 100_000}).message("w")
+
+
+def test_the_stack_of_other_threads_stays_as_it_was() -> None:
+    before = threading.stack_size()
+    with pytest.raises(MessageError, match="cannot be inlined"):
+        Templates({"w.html": "<style>p {color: red}</style>" + "<b>" * 500 + "\ud800"}).message("w")
+    assert threading.stack_size() == before
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "{% include 'w.html' %}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "{{ broken() }}",
+        "{{ [].nothing() }}",
+    ],
+)
+def test_whatever_goes_wrong_in_a_template_names_it(page: str) -> None:
+    def broken() -> None:
+        raise RuntimeError("out of order")
+
+    with pytest.raises(MessageError, match="w.html") as caught:
+        Templates({"w.html": page}).message("w", {"broken": broken})
+    assert caught.value.field == "w.html"
+    assert caught.value.__cause__ is not None
+
+
+def test_text_that_is_included_in_html_can_be_escaped() -> None:
+    page = "<p>{% filter forceescape %}{% include 'footer.txt' %}{% endfilter %}"
+    templates = Templates({"w.html": page, "footer.txt": "{{ name }}"})
+    assert templates.message("w", {"name": "<b>"})["html"] == "<p>&lt;b&gt;"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import MessageError
+from ..errors import MailpoolError, MessageError
 from ..message import seal
 from ..message.html_text import text_from_html
 from .pages import html_of_mjml, missing, with_inlined_css
@@ -74,7 +74,6 @@ class Templates:
             lstrip_blocks=True,
             keep_trailing_newline=True,
         )
-        self._errors: Final = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
         self._inline_css = inline_css
         self._text_from_html = text_from_html
 
@@ -151,7 +150,7 @@ class Templates:
             if error.name == file:
                 return None
             raise MessageError(f"{file}: there is no {error.name}", field=file) from error
-        except self._errors as error:
+        except Exception as error:  # whatever Jinja2 and its loader raise
             raise _refusal(file, error) from error
 
     def _rendered(
@@ -162,7 +161,9 @@ class Templates:
                 return template.render(values)
             context = template.new_context(dict(values))
             return "".join(template.blocks[block](context))
-        except self._errors as error:
+        except MailpoolError:
+            raise
+        except Exception as error:  # also of the user's own functions and filters
             raise _refusal(file, error) from error
 
 
