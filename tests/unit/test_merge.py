@@ -409,3 +409,30 @@ def test_all_fields_of_a_message_are_thought_of() -> None:
     """A new field makes letters slow until somebody has looked whether it depends on the text."""
     known = {field.name.rstrip("_") for field in dataclasses.fields(Message)}
     assert known >= plans._INDEPENDENT
+
+
+# -- once wrong, now proven ------------------------------------------------------------------------------------------
+
+
+def test_all_messages_of_a_letter_are_of_the_letter_that_was_given() -> None:
+    octets_of_one = bytearray(b"first")
+    given: dict[str, Any] = {
+        **FROM,
+        "text": "{name}",
+        "headers": {"X-A": ["first"]},
+        "attachments": [{"filename": "first", "content": octets_of_one}],
+    }
+    letter = MailMerge(given)
+    prepared = octets(letter.fill(to="a@y.example", name="A"))
+    given["headers"]["X-A"][0] = given["attachments"][0]["filename"] = "second"
+    octets_of_one[:] = b"other"
+    assert octets(letter.fill(to="a@y.example", name="A")) == prepared
+    # With a Cc of its own a message is composed by itself.
+    composed = octets(letter.fill(to="a@y.example", cc="c@y.example", name="A"))
+    assert composed.replace(b"Cc: c@y.example\r\n", b"") == prepared
+
+
+def test_a_number_that_python_does_not_write_is_refused_by_name() -> None:
+    with pytest.raises(MessageError, match="too long") as caught:
+        octets(MailMerge(FROM | {"text": "{n}"}).fill(to="a@y.example", n=10**5_000))
+    assert caught.value.field == "n"

@@ -294,7 +294,7 @@ def test_whatever_goes_wrong_in_a_template_names_it(page: str) -> None:
     def broken() -> None:
         raise RuntimeError("out of order")
 
-    with pytest.raises(MessageError, match="w.html") as caught:
+    with pytest.raises(MessageError, match=r"w\.html") as caught:
         Templates({"w.html": page}).message("w", {"broken": broken})
     assert caught.value.field == "w.html"
     assert caught.value.__cause__ is not None

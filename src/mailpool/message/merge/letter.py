@@ -9,7 +9,7 @@ from typing import Any, Final
 from ...access import Access
 from ...address import Addresses, Envelope
 from ...errors import MessageError
-from ..awaiting import must_wait
+from ..awaiting import must_wait, own_copy
 from ..custom_headers import is_field
 from ..fields import Message, header_pairs, message_fields
 from ..folding import field_name
@@ -43,7 +43,9 @@ class MailMerge:
     def __init__(self, message: Mapping[str, Any] | Message) -> None:
         if not isinstance(message, Mapping | Message):
             raise MessageError(f"a letter is a mapping or a Message of fields, not {type(message).__name__}")
-        given = {name: value for name, value in message_fields(message, None)[0].items() if value is not None}
+        # A copy: letters of a batch are the same whatever the caller changes meanwhile.
+        fields = own_copy(message_fields(message, None)[0])
+        given = {name: value for name, value in fields.items() if value is not None}
         for name in ("raw", "message_id"):
             if name in given:
                 raise MessageError(f"{name}: a letter has none, for every message is another one", field=name)

@@ -81,5 +81,8 @@ def as_text(name: str, value: Any) -> str:
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        try:
+            return str(value)
+        except ValueError:  # Python writes no number of more than 4,300 digits
+            raise MessageError(f"{{{name}}}: the number is too long", field=name) from None
     raise MessageError(f"{{{name}}}: give text or a whole number, not {type(value).__name__}", field=name)
