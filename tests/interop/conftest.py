@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from servers import Aiosmtpd, NodeSmtpServer, NotAvailable, Postfix, RealServer, SmtpSink
 from servers.debian import unpacked
 from servers.dovecot import DovecotAuthentication
+from servers.dovecot_lmtp import DovecotLmtp
 from servers.exim import Exim
 from servers.kerberos import Realm, client
 
@@ -113,3 +114,15 @@ def postfix_dovecot(authority: Authority) -> Iterator[Postfix]:
         yield from _running(Postfix(authority, checking.settings))
     finally:
         checking.__exit__()
+
+
+@pytest.fixture
+def dovecot_lmtp() -> Iterator[DovecotLmtp]:
+    """A real Dovecot that takes LMTP on a Unix socket: PIPELINING, CHUNKING."""
+    server = DovecotLmtp()
+    try:
+        server.__enter__()
+    except NotAvailable as reason:
+        pytest.skip(str(reason))
+    yield server
+    server.__exit__()

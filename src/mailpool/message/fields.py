@@ -182,12 +182,15 @@ _NAMES_OF_OTHERS: Final = {
     "boundary": "base_boundary",
     "content_transfer_encoding": "encoding",
     "from_email": "from",
+    "id": "envid",
     "icalendar": "calendar",
     "ical_event": "calendar",
     "list_unsubscribe": "list",
     "max_recipients": "recipient_limit",
     "plain": "text",
     "recipients": "to",
+    "require_tls_extension_enabled": "require_tls",
+    "ret": "return",
     "transfer_encoding": "encoding",
 }
 

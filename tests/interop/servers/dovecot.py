@@ -10,6 +10,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -100,39 +101,51 @@ class DovecotAuthentication:
         return (signed + b"." + _base64url(hmac.digest(key, signed, hashlib.sha256))).decode()
 
     def _start(self) -> None:
-        if os.geteuid() != 0:
-            raise NotAvailable("Dovecot starts its programs under several accounts, which takes root")
         root = _unpacked()
-        libraries = root / "usr" / "lib" / "dovecot"
         key = self.home / "keys" / "default" / "HS256" / "default"
         key.parent.mkdir(parents=True)
         key.write_bytes(base64.b64encode(_KEY))
         (self.home / "run").mkdir()
         (self.home / "users").write_text(self._login)
         (self.home / "oauth2.conf").write_text(_OAUTH2.format(home=self.home))
-        configuration = self.home / "dovecot.conf"
-        configuration.write_text(_CONFIGURATION.format(home=self.home, root=root))
-        program = root / "usr" / "sbin" / "dovecot"
-        # By itself it looks for doveconf where it would be installed; this is what doveconf then does.
-        begin = [root / "usr/bin/doveconf", "-f", "service=master", "-c", configuration, "-m", "master", "-e"]
-        with (self.home / "output").open("wb") as output:
-            self._process = subprocess.Popen(
-                [*begin, program, "-F", "-c", configuration],
-                env={
-                    "PATH": os.defpath,
-                    "LD_LIBRARY_PATH": os.pathsep.join(
-                        map(str, (libraries, libraries / "modules", libraries / "modules" / "old-stats"))
-                    ),
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        deadline = time.monotonic() + 20
-        while not (self.home / "run" / "sasl").exists():
-            if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError(f"Dovecot did not start\n{(self.home / 'output').read_text()}")
-            time.sleep(0.05)
+        self._process = run_dovecot(root, self.home, _CONFIGURATION)
+        wait_for(self.home / "run" / "sasl", self._process, self.home)
+
+
+def run_dovecot(
+    root: Path, home: Path, configuration: str, before: Sequence[str | Path] = ()
+) -> subprocess.Popen[bytes]:
+    """Start a Dovecot that was unpacked to ``root``; ``{root}`` and ``{home}`` are filled into its configuration.
+
+    :param before: a command that runs the one that follows it
+    :raises NotAvailable: it takes root
+    """
+    if os.geteuid() != 0:
+        raise NotAvailable("Dovecot starts its programs under several accounts, which takes root")
+    libraries = root / "usr" / "lib" / "dovecot"
+    path = home / "dovecot.conf"
+    path.write_text(configuration.format(home=home, root=root))
+    program = root / "usr" / "sbin" / "dovecot"
+    # By itself it looks for doveconf where it would be installed; this is what doveconf then does.
+    begin = [root / "usr/bin/doveconf", "-f", "service=master", "-c", path, "-m", "master", "-e"]
+    folders = (libraries, libraries / "modules", libraries / "modules" / "old-stats")
+    with (home / "output").open("wb") as output:
+        return subprocess.Popen(
+            [*before, *begin, program, "-F", "-c", path],
+            env={"PATH": os.defpath, "LD_LIBRARY_PATH": os.pathsep.join(map(str, folders))},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+
+
+def wait_for(socket: Path, process: subprocess.Popen[bytes], home: Path) -> None:
+    """Wait until Dovecot listens on a Unix socket."""
+    deadline = time.monotonic() + 20
+    while not socket.exists():
+        if time.monotonic() > deadline or process.poll() is not None:
+            raise RuntimeError(f"Dovecot did not start\n{(home / 'output').read_text()}")
+        time.sleep(0.05)
 
 
 def _base64url(octets: bytes) -> bytes:
