@@ -7,7 +7,7 @@ DOCS_STAMP := $(VENV)/.installed-docs
 BENCH_STAMP := $(VENV)/.installed-bench
 FUZZ_STAMP := $(VENV)/.installed-fuzz
 
-.PHONY: compiled test-compiled help demo test check docs bench bench-quick fuzz guards simulate lint types layers format wheel test-wheel clean
+.PHONY: compiled test-compiled help demo test check docs bench bench-quick fuzz guards simulate mutants lint types layers format wheel test-wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make fuzz   look for inputs that break a promise, a minute for each target"
 	@echo "make guards take away each guard against hostile input, and see that its test fails"
 	@echo "make simulate   play a thousand scenarios made of seeds against the pool, and judge each; ARGS=\"--seeds 10000\""
+	@echo "make mutants    break the pool in one way after the other, and see that the simulation notices each"
 	@echo "make docs   build the documentation; warnings are errors"
 	@echo "make test-wheel   build the wheel, install it into an empty environment, and test that"
 	@echo "make compiled   a wheel whose hot path is compiled by mypyc, into dist-compiled/; make test-compiled tests it"
@@ -59,6 +60,9 @@ guards: $(STAMP)
 
 simulate: $(STAMP)
 	@$(BIN)/python tests/simulate $(ARGS)
+
+mutants: $(STAMP)
+	@$(BIN)/python tests/simulate/mutants.py $(ARGS)
 
 demo: $(STAMP)
 	@$(BIN)/mailpool demo $(ARGS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -22,6 +23,8 @@ from verdict import Verdict, verdict
 
 # What a process is given at once: enough to keep it busy, and little enough for the bar to move.
 BATCH = 20
+# Seconds after which a scenario counts as one that does not end; most take a fiftieth of one.
+LONGEST = 60
 
 
 def main() -> int:
@@ -58,7 +61,14 @@ def one(seed: int, *, trace: bool) -> int:
 
 def until_failure(seeds: Iterable[int]) -> int:
     """Play until one fails, and print which; for looking whether a change is noticed."""
+
+    def too_long(*_: object) -> None:
+        print(f"{seed}\tit does not end", flush=True)
+        os._exit(1)
+
+    signal.signal(signal.SIGALRM, too_long)
     for seed in seeds:
+        signal.alarm(LONGEST)
         found = verdict(seed)
         if found.complaints:
             print(f"{seed}\t{found.complaints[0]}", flush=True)

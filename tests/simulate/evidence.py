@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,8 @@ class Wiretap:
     broken: bool = False  # by the network, at some octet
     plain: bool = False  # HELO: the client knows of no limits
     mails: list[Mail] = field(default_factory=list)
+    last_read: float = 0.0
+    logins: list[tuple[float, str]] = field(default_factory=list)  # when, and as whom
 
 
 @dataclass(slots=True)
@@ -57,6 +60,9 @@ class Evidence:
     accepted: list[tuple[int, ReceivedMessage]] = field(default_factory=list)
     events: list[tuple[float, str, tuple[Any, ...]]] = field(default_factory=list)
     taps: list[Wiretap] = field(default_factory=list)
+    contents: Counter[int] = field(
+        default_factory=Counter
+    )  # how often the client began to write each message
     complaints: list[str] = field(default_factory=list)
     trace: list[tuple[float, str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -64,7 +70,6 @@ class Evidence:
     stats: Any = None
     closed_at: float | None = None
     not_sent: list[Any] = field(default_factory=list)  # what close or drain returned
-    messages_end: float = 0.0
 
     def complain(self, words: str) -> None:
         """Note a broken promise, once."""

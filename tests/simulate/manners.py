@@ -77,7 +77,7 @@ def calm_server(dice: random.Random, *, identities: dict[str, str], chopped: boo
 
 def stormy_server(dice: random.Random, *, identities: dict[str, str], chopped: bool) -> ServerManners:
     """A server that fails at some places, in some ways, now and then."""
-    capabilities = _capabilities(dice, eight_bit=dice.random() < 0.8)
+    capabilities = _capabilities(dice, eight_bit=dice.random() < 0.7)
     chunking, pipelining = "CHUNKING" in capabilities, "PIPELINING" in capabilities
     harm = dice.choice((0.0, 0.01, 0.03, 0.1, 0.25))
     faults: list[Fault] = []
@@ -88,6 +88,13 @@ def stormy_server(dice: random.Random, *, identities: dict[str, str], chopped: b
                 _some(place, dice.choice(_ways(place, chunking))(dice), harm, dice, after=_after(place, dice))
                 for _ in range(dice.randrange(1, 4))
             ]
+    if dice.random() < 0.15:
+        # Nearly nobody gets past this place, again and again.
+        place = dice.choice(("MAIL", "RCPT", "DATA", "CONTENT", "END", "END"))
+        stubborn = _GONE[:2] if place == "CONTENT" else [*_GONE, _SAID[4]]
+        if place == "END":
+            stubborn = [*stubborn, *_DELIVERED]
+        faults.append(_some(place, dice.choice(stubborn)(dice), dice.choice((0.5, 0.8)), dice))
     if not chunking and not chopped and dice.random() < 0.1:
         at = dice.choice(("MAIL", "RCPT", "DATA", "END", "RSET"))
         faults.append(
@@ -163,6 +170,11 @@ _SAID: list[_Way] = [
     lambda dice: drip(interval=dice.choice((0.01, 0.5))),
     lambda dice: partial("250 2.0.0 fine", dice.randrange(1, 15)),
 ]
+_DELIVERED: list[_Way] = [
+    lambda dice: deliver_then_close(),
+    lambda dice: deliver_then_reset(),
+    lambda dice: deliver_then_stall(),
+]
 _MORE: dict[str, list[_Way]] = {
     "CONNECT": [lambda dice: refuse_connection(), lambda dice: close(), lambda dice: reset()],
     "GREETING": [*_GONE, lambda dice: reply("554 5.7.1 not you"), lambda dice: reply("421 4.7.0 too many connections"), lambda dice: stall()],
@@ -170,7 +182,7 @@ _MORE: dict[str, list[_Way]] = {
     "RCPT": [*_GONE, *_SAID, lambda dice: reply("452 4.5.3 too many recipients"), lambda dice: reply("552 5.2.2 mailbox full")],
     "MAIL": [*_GONE, *_SAID, lambda dice: reply("452 4.3.1 no room"), lambda dice: reply("550 5.4.5 Daily sending quota exceeded, try again in 20 seconds")],
     "CONTENT": [lambda dice: close(), lambda dice: reset(), lambda dice: stall(), lambda dice: raw(b"552 5.3.4 enough\r\n", close())],
-    "END": [*_GONE, *_SAID, lambda dice: deliver_then_close(), lambda dice: deliver_then_reset(), lambda dice: deliver_then_stall()],
+    "END": [*_GONE, *_SAID, *_DELIVERED],
     "QUIT": [lambda dice: stall(), lambda dice: close(), lambda dice: reset()],
     "IDLE": [lambda dice: close(), lambda dice: reset(), lambda dice: reply_then_close(BYE), lambda dice: raw(b"rubbish\r\n")],
 }  # fmt: skip

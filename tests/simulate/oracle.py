@@ -6,6 +6,7 @@ Each complaint begins with the rule that is broken.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -44,6 +45,8 @@ class _Judge:
         self._sent_soon()
         self._returned_by_close()
         self._counts()
+        self._logins()
+        self._harms_no_other()
         if self.scenario.calm:
             self._calm()
 
@@ -103,6 +106,33 @@ class _Judge:
                         seen -= 1
                     if units > limit and seen < last - 1:
                         self.complain(f"P-23: {units} {rate.unit} within {per:g} s at {mail.at:g} s: {rate}")
+
+    def _logins(self) -> None:
+        """A password that was refused is not tried again for ``auth_retry_after`` (P-19)."""
+        network, fates = self.scenario.network, {step.do for step in self.scenario.steps}
+        may_be_lost = network.cut_sending or network.cut_receiving or network.falls_silent
+        if may_be_lost or fates & {"cut", "silence", "restart", "block"}:
+            return
+        if any(
+            fault.at in ("AUTH", "IDLE", "ANY") for server in self.scenario.servers for fault in server.faults
+        ):
+            return
+        times = sorted(at for tap in self.evidence.taps for at, user in tap.logins if user == "wrong")
+        for first, second in itertools.pairwise(times):
+            if second - first < self.scenario.options["auth_retry_after"] - _CLOCK_ERROR:
+                self.complain(f"P-19: a wrong password was tried at {first:g} s and again at {second:g} s")
+
+    def _harms_no_other(self) -> None:
+        """A caller that gives up cuts no connection on which another message travels (P-27)."""
+        lost: dict[float, list[bool]] = {}
+        for at, name, details in self.evidence.events:
+            if name == "connection_lost":
+                lost.setdefault(at, []).append("given up by its caller" in str(details[0]))
+        for at, name, details in self.evidence.events:
+            if name == "requeued" and all(lost.get(at, [False])):
+                self.complain(
+                    f"P-27: message {number_of_id(details[0])} is sent again because another was given up"
+                )
 
     # -- outcomes ------------------------------------------------------------------------------------------------------
 
@@ -184,8 +214,8 @@ class _Judge:
                     )
                 if count and recipient in result.rejected:
                     self.complain(f"P-15: {recipient} has message {number} and is listed as refused")
-        elif not self.requeued[number]:
-            self.complain(f"P-18: message {number} is marked as a duplicate and was never sent again")
+        elif self.evidence.contents[number] < 2:
+            self.complain(f"P-18: message {number} is marked as a duplicate and was never written twice")
         if result.attempts < 1 + self.requeued[number]:
             self.complain(f"P-18: message {number} counts {result.attempts} attempts")
 

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
+from books import disagreements
 from evidence import Evidence, Submission
 from letters import Letter, number_of
 from scenario import CANCELLED_CLOSE, DRAIN, SETTLE, Scenario, Step
@@ -238,6 +239,7 @@ class _Play:
             if e.how in ("send", "many") and not e.refused and e.ended_at is None
         ]
         waiting += [letter.number for letter in self.sources["pull"]]
+        waiting += [-2 for reader in self.readers if not reader.done()]
         stats = self.transporter.stats()
         if not waiting and stats.queued + stats.in_flight + stats.held_back == 0:
             return []
@@ -354,15 +356,17 @@ class _Play:
         complain = self.evidence.complain
         if pool._state.total > self.scenario.options["max_connections"]:
             complain(f"P-01: {pool._state.total} connections are counted")
+        for words in disagreements(pool, now):
+            complain(words)
         if pool._scheduled or pool._running or pool._timer_at <= now:
             return
         step = decide(pool._state, now)
         if not isinstance(step, Wait):
-            complain(f"nothing moves at {now:g} s, and {type(step).__name__} could be done")
+            complain(f"P-14: nothing moves at {now:g} s, and {type(step).__name__} could be done")
         elif step.until < math.inf and pool._timer_at > step.until + 1e-6:
-            complain(f"nothing will move at {step.until:g} s, when something has to be done")
+            complain(f"P-14: nothing will move at {step.until:g} s, when something has to be done")
         elif pool._queue.held_back and len(pool._queue) < self.scenario.options["max_queue"]:
-            complain("messages stand before the door, and there is room inside")
+            complain("P-21: messages stand before the door, and there is room inside")
 
 
 def _rude(*details: object) -> None:

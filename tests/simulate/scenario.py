@@ -167,7 +167,7 @@ def _stormy_network(dice: random.Random) -> NetworkManners:
 def _steps(dice: random.Random, calm: bool, identities: dict[str, str], servers: int) -> tuple[Step, ...]:
     """Some 5 to 40 messages, by all ways of sending, and what befalls them."""
     count = dice.choice((5, 10, 15, 20, 30)) if dice.random() < 0.97 else 80
-    eight_bit, large = dice.random() < 0.3, dice.random() < 0.06
+    eight_bit, large = dice.random() < 0.45, dice.random() < 0.06
     priorities = dice.random() < 0.25
     rhythm = dice.choice(("burst", "burst", "drops", "waves"))
     steps: list[Step] = []
@@ -197,7 +197,7 @@ def _steps(dice: random.Random, calm: bool, identities: dict[str, str], servers:
         elif chance < 0.85:
             steps.append(Step(pause(), "soon", (next_letter(),), priority, None))
         else:
-            batch = tuple(next_letter(own=False) for _ in range(dice.choice((3, 8))))
+            batch = tuple(next_letter(own=False) for _ in range(dice.choice((3, 8, 20))))
             steps.append(Step(pause(), dice.choice(("many", "pull")), batch))
         if not calm:
             steps += _fate(dice, made, servers)

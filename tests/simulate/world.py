@@ -7,6 +7,7 @@ bounds of a connection, and that nothing of one message gets into another.
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import re
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from manners import ServerManners
 from scenario import NetworkManners, Scenario
 
 from mailpool.errors import LookupFailed
+from mailpool.net.connection import Connection as ClientConnection
 from mailpool.results import Phase
 from mailpool.testing import MemoryTransport, ScriptedServer
 from mailpool.testing.connection import Connection
@@ -24,7 +26,10 @@ from mailpool.testing.dialogue import Step, Transaction
 from mailpool.testing.records import ConnectionRecord
 from mailpool.testing.wire import Wire
 
-_COMMAND = re.compile(rb"^(MAIL FROM:<from|RCPT TO:<r\d+)-(\d+)@", re.MULTILINE)
+_COMMAND = re.compile(rb"^(MAIL FROM:<from-|RCPT TO:<r\d+-|Message-ID: <)(\d+)@", re.MULTILINE)
+
+# Seconds of silence after which a connection may be dead without our knowing it (P-11).
+STALE = 1.0 + 1e-6
 
 
 class Line(Connection):
@@ -121,12 +126,17 @@ class Cable(MemoryTransport):
     world: World
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        if self.tap is not None and not self._closing:
-            self.world.read_along(self.tap, bytes(data))
+        if self.tap is not None:
+            self.world.read_along(self, self.tap, bytes(data))
         super().write(data)
 
+    def _hand_over(self, octets: bytearray) -> int:
+        if self.tap is not None:
+            self.tap.last_read = self._loop.time()
+        return super()._hand_over(octets)
+
     def _send(self, arrive: Callable[[], None]) -> None:
-        if self.world.jitter:
+        if self.world.scenario.network.jitter:  # also when it is over: nothing passes what is under way
             self._line.push(arrive, self._latency + self.world.jitter * self.world.dice.random())
         else:
             super()._send(arrive)
@@ -211,20 +221,31 @@ class World:
             self.timers.append(loop.call_later(dice.random() * 3, ours.silence))
         return ours
 
-    def read_along(self, tap: Wiretap, data: bytes) -> None:
+    def read_along(self, cable: Cable, tap: Wiretap, data: bytes) -> None:
         now = asyncio.get_running_loop().time()
+        complain = self.evidence.complain
         self.evidence.trace.append((now, f"client {tap.index} writes", _shown(data)))
         tap.plain |= data.startswith(b"HELO ")
+        if data.startswith(b"AUTH PLAIN "):
+            tap.logins.append((now, base64.b64decode(data[11:]).split(b"\0")[1].decode()))
+        begun = 0
         for verb, digits in _COMMAND.findall(data):
             number = int(digits)
             if verb.startswith(b"MAIL"):
                 tap.mails.append(Mail(number, now))
+                begun += 1
+            elif verb.startswith(b"Message-ID"):
+                self.evidence.contents[number] += 1
+                if begun and now - tap.last_read > STALE and len(_in_flight(cable)) == 1:
+                    complain(f"P-11: message {number} was written whole to a connection that may be dead")
             elif not tap.mails or tap.mails[-1].number != number:
-                self.evidence.complain(
-                    f"a recipient of message {number} was named in the transaction of another"
-                )
+                complain(f"P-03: a recipient of message {number} was named in the transaction of another")
             else:
                 tap.mails[-1].recipients += 1
+
+
+def _in_flight(cable: Cable) -> list[Any]:
+    return cast("ClientConnection", cable.get_protocol()).pipeline.in_flight
 
 
 def _shown(data: bytes) -> str:

@@ -16,7 +16,7 @@ PLAIN = ("SIZE 10485760",)
 
 @pytest.mark.rule("P-09")
 def test_p09_an_idle_connection_closes_when_the_last_message_could_not_be_begun(play: Any) -> None:
-    """Seed 2757: a message that the server cannot take is refused before a byte of it is written, on a connection that has
+    """A message that the server cannot take is refused before a byte of it is written, on a connection that has
     just become free. Nobody looked at that connection again until the next message came."""
     server = ScriptedServer(capabilities=PLAIN)
 
