@@ -50,6 +50,7 @@ class Wiretap:
     mails: list[Mail] = field(default_factory=list)
     last_read: float = 0.0
     logins: list[tuple[float, str]] = field(default_factory=list)  # when, and as whom
+    refused_at: float | None = None
 
 
 @dataclass(slots=True)

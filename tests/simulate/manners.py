@@ -59,6 +59,12 @@ class ServerManners:
     piece: int = 0
     gap: float = 0.0
 
+    @property
+    def is_in_step(self) -> bool:
+        """Whether each of its replies answers a command, and a goodbye is one."""
+        odd = any(repr(fault.do).startswith(("extra(", f"reply({BYE!r}")) for fault in self.faults)
+        return not (odd or self.forgets or self.drops_input)
+
 
 def calm_server(dice: random.Random, *, identities: dict[str, str], chopped: bool) -> ServerManners:
     """A server that does all well, at its own pace, and keeps to the bounds that it announces."""
@@ -77,7 +83,8 @@ def calm_server(dice: random.Random, *, identities: dict[str, str], chopped: boo
 
 def stormy_server(dice: random.Random, *, identities: dict[str, str], chopped: bool) -> ServerManners:
     """A server that fails at some places, in some ways, now and then."""
-    capabilities = _capabilities(dice, eight_bit=dice.random() < 0.7)
+    size = 10_485_760 if dice.random() < 0.8 else 2_000
+    capabilities = _capabilities(dice, eight_bit=dice.random() < 0.7, size=size)
     chunking, pipelining = "CHUNKING" in capabilities, "PIPELINING" in capabilities
     harm = dice.choice((0.0, 0.01, 0.03, 0.1, 0.25))
     faults: list[Fault] = []
@@ -88,10 +95,14 @@ def stormy_server(dice: random.Random, *, identities: dict[str, str], chopped: b
                 _some(place, dice.choice(_ways(place, chunking))(dice), harm, dice, after=_after(place, dice))
                 for _ in range(dice.randrange(1, 4))
             ]
+    if dice.random() < 0.2:
+        # Nothing is wrong with this server: it only refuses.
+        words = dice.choice(("550 5.7.1 not this one", "451 4.3.0 not now"))
+        faults.append(_some(dice.choice(("RCPT", "DATA", "END", "END")), reply(words), 0.2, dice))
     if dice.random() < 0.15:
         # Nearly nobody gets past this place, again and again.
         place = dice.choice(("MAIL", "RCPT", "DATA", "CONTENT", "END", "END"))
-        stubborn = _GONE[:2] if place == "CONTENT" else [*_GONE, _SAID[4]]
+        stubborn = [*_GONE[:2], _STALL] if place == "CONTENT" else [*_GONE, _STALL, _STALL]
         if place == "END":
             stubborn = [*stubborn, *_DELIVERED]
         faults.append(_some(place, dice.choice(stubborn)(dice), dice.choice((0.5, 0.8)), dice))
@@ -121,8 +132,8 @@ def _some(at: str, do: Action, probability: float, dice: random.Random, *, after
     return Fault(at=at, do=do, probability=probability, seed=dice.randrange(10**6), times=None, after=after)
 
 
-def _capabilities(dice: random.Random, *, eight_bit: bool) -> tuple[str, ...]:
-    chosen = ["SIZE 10485760", "ENHANCEDSTATUSCODES"]
+def _capabilities(dice: random.Random, *, eight_bit: bool, size: int = 10_485_760) -> tuple[str, ...]:
+    chosen = [f"SIZE {size}", "ENHANCEDSTATUSCODES"]
     if eight_bit:
         chosen.append("8BITMIME")
     if dice.random() < 0.75:
@@ -160,12 +171,13 @@ _GONE: list[_Way] = [
     lambda dice: reply_then_close("221 2.0.0 bye"),
     lambda dice: _Later(BYE, dice.choice((0.3, 30.0))),
 ]
+_STALL: _Way = lambda dice: stall()  # noqa: E731
 _SAID: list[_Way] = [
     lambda dice: reply("451 4.3.0 later"),
     lambda dice: reply("550 5.7.1 no"),
     lambda dice: reply("450-4.2.0 greylisted\n450 4.2.0 come back"),
     lambda dice: reply("450 4.7.0 too many messages, slow down"),
-    lambda dice: stall(),
+    _STALL,
     lambda dice: stall(dice.choice((0.1, 2.0, 7.0))),
     lambda dice: drip(interval=dice.choice((0.01, 0.5))),
     lambda dice: partial("250 2.0.0 fine", dice.randrange(1, 15)),
@@ -190,6 +202,10 @@ _MORE: dict[str, list[_Way]] = {
 
 def _ways(place: str, chunking: bool) -> list[_Way]:
     ways = _MORE.get(place, [*_GONE, *_SAID])
+    if place == "RSET" and chunking:
+        # RFC 5321 §4.1.1.5 knows no refusal of RSET. Who refuses it, and the next MAIL because of it, and takes the content
+        # that came in the same group for the message before, cannot be helped.
+        return [*_GONE, _STALL]
     if not chunking and place not in ("CONNECT", "CONTENT", "IDLE", "GREETING"):
         # Who says 421 and goes on to take the whole messages that were sent behind it has lied about all of them (P-06).
         ways = [*ways, lambda dice: reply(BYE)]

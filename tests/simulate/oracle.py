@@ -6,7 +6,6 @@ Each complaint begins with the rule that is broken.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import Counter
 from typing import Any
 
@@ -31,6 +30,7 @@ class _Judge:
         self.evidence = evidence
         self.complain = evidence.complain
         self.copies = evidence.copies()
+        self.in_step = all(server.is_in_step for server in scenario.servers)
         self.requeued = Counter(number_of_id(details[0]) for details in evidence.heard("requeued"))
         self.detached = {number_of_id(details[0]): details[1] for details in evidence.heard("detached")}
 
@@ -109,18 +109,15 @@ class _Judge:
 
     def _logins(self) -> None:
         """A password that was refused is not tried again for ``auth_retry_after`` (P-19)."""
-        network, fates = self.scenario.network, {step.do for step in self.scenario.steps}
-        may_be_lost = network.cut_sending or network.cut_receiving or network.falls_silent
-        if may_be_lost or fates & {"cut", "silence", "restart", "block"}:
-            return
-        if any(
-            fault.at in ("AUTH", "IDLE", "ANY") for server in self.scenario.servers for fault in server.faults
-        ):
-            return
-        times = sorted(at for tap in self.evidence.taps for at, user in tap.logins if user == "wrong")
-        for first, second in itertools.pairwise(times):
-            if second - first < self.scenario.options["auth_retry_after"] - _CLOCK_ERROR:
-                self.complain(f"P-19: a wrong password was tried at {first:g} s and again at {second:g} s")
+        wait = self.scenario.options["auth_retry_after"] - _CLOCK_ERROR
+        logins = [at for tap in self.evidence.taps for at, user in tap.logins if user == "wrong"]
+        for tap in self.evidence.taps:
+            if tap.refused_at is not None and any(user == "wrong" for _, user in tap.logins):
+                for at in logins:
+                    if 0 < at - tap.refused_at < wait:
+                        self.complain(
+                            f"P-19: a password was refused at {tap.refused_at:g} s and tried at {at:g} s"
+                        )
 
     def _harms_no_other(self) -> None:
         """A caller that gives up cuts no connection on which another message travels (P-27)."""
@@ -186,12 +183,26 @@ class _Judge:
             )
         if options["max_requeues"] >= 0 and self.requeued[number] > options["max_requeues"] + most - 1:
             self.complain(f"P-18: message {number} was requeued {self.requeued[number]} times")
+        if isinstance(outcome, SendResult | SendError) and self.in_step:
+            self._replies(number, outcome)
         if isinstance(outcome, SendResult):
             self._result(number, outcome, copies)
         elif isinstance(outcome, SendError):
             self._error(number, outcome, copies)
         elif not isinstance(outcome, asyncio.CancelledError):
             self.complain(f"P-16: message {number} was {how} {outcome!r}")
+
+    def _replies(self, number: int, outcome: SendResult | SendError) -> None:
+        """A goodbye is no refusal of a message, and leaves nothing uncertain (P-06); nor is a client out of step (P-05)."""
+        codes = {one.reply.code for one in outcome.recipients if one.reply is not None}
+        if 421 in codes:
+            self.complain(f"P-06: message {number} was refused by a 421: {outcome!r}")
+        if 503 in codes:
+            self.complain(
+                f"P-05: message {number} was refused by a connection that is not in order: {outcome!r}"
+            )
+        if isinstance(outcome, DeliveryUncertain) and outcome.reply is not None and outcome.reply.code == 421:
+            self.complain(f"P-06: message {number} was answered 421, and is said to be uncertain")
 
     def _result(self, number: int, result: SendResult, copies: dict[str, int]) -> None:
         letter = self.evidence.submissions[number].letter

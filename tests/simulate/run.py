@@ -186,13 +186,14 @@ class _Play:
         started, blocked = self.loop.time(), self.evidence.blocked
         self.closing = True
         self._note("the program", f"ends: {scenario.ending}, {scenario.patience} s")
-        bound = scenario.patience + 3
+        bound = scenario.patience + 2.1  # QUIT and the handlers of events have a second each
         if scenario.ending in (SETTLE, DRAIN):
-            bound += 10
-            left = await self.transporter.drain(scenario.patience)
+            bound += 0.5
+            left = await self.transporter.drain(scenario.patience, close_timeout=0.5)
         elif scenario.ending == CANCELLED_CLOSE:
             closing = asyncio.ensure_future(self.transporter.close(scenario.patience))
             await asyncio.sleep(0.2)
+            bound += 0.2
             closing.cancel()
             await asyncio.gather(closing, return_exceptions=True)
             left = [] if closing.cancelled() else closing.result()
@@ -211,6 +212,7 @@ class _Play:
     async def _settle_down(self) -> None:
         """All is well from now on: whatever waits has to go, in a time that the options bound."""
         await asyncio.gather(*self.fates)
+        await asyncio.sleep(self.scenario.storm)
         self.world.be_well()
         self._note("fate", "all is well now")
         until = self.loop.time() + self._bound()

@@ -60,6 +60,7 @@ class Scenario:
     steps: tuple[Step, ...]
     ending: str
     patience: float  # seconds for drain or close
+    storm: float  # seconds from the last step until all is well, when it settles
     rude_handlers: bool = False  # the program's own handlers of events raise
     identities: dict[str, str] = field(default_factory=dict)
 
@@ -93,6 +94,7 @@ def scenario(seed: int) -> Scenario:
         steps,
         ending,
         patience=dice.choice((0.0, 0.5, 3.0, 10.0)),
+        storm=0.0 if calm else dice.choice((0.0, 3.0, 60.0)),
         rude_handlers=dice.random() < 0.1,
         identities=identities,
     )
@@ -185,7 +187,7 @@ def _steps(dice: random.Random, calm: bool, identities: dict[str, str], servers:
         made += 1
         identity = None
         if own and identities and dice.random() < 0.4:
-            identity = dice.choice(("other", "other", "wrong")) if not calm else "other"
+            identity = dice.choice(("other", "wrong")) if not calm else "other"
         return letter(dice, made - 1, identity=identity, eight_bit=eight_bit, large=large)
 
     while made < count:
