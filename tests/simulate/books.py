@@ -50,8 +50,9 @@ def _of_slot(slot: Any, now: float) -> Iterator[str]:
             yield f"P-06: a connection that is not open is {places[0]}"
         return
     pipeline = slot.connection.pipeline
-    is_free = pipeline.is_free and pipeline.awaited is not Phase.NOOP
+    probed = Phase.NOOP in pipeline._owed
+    is_free = pipeline.is_free and not probed
     if ("idle" in places) != is_free:
         yield f"P-01: a connection that {'is free' if is_free else 'is at work'} is noted as {places}"
-    if "probing" in places and pipeline.awaited is not Phase.NOOP:
+    if "probing" in places and not probed:
         yield "P-11: a connection waits for the answer to a NOOP that was answered"

@@ -261,7 +261,8 @@ class _Play:
         least = self.transporter.options.min_connections
         await asyncio.sleep(self.scenario.options["idle_timeout"] + 40)
         for _ in range(60):
-            found = self.transporter.stats().connections
+            stats = self.transporter.stats()
+            found, least = stats.connections, min(least, stats.max_connections)
             if found == least == self.world.live:
                 return
             await asyncio.sleep(1.0)

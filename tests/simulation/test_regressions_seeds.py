@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mailpool import SendResult
+from mailpool import QuotaExceeded, SendResult
 from mailpool.errors import UnsupportedByServer
-from mailpool.testing import ScriptedServer
+from mailpool.testing import Fault, ScriptedServer, deliver_then_close, reply
 
 PLAIN = ("SIZE 10485760",)
 
@@ -30,3 +30,26 @@ def test_p09_an_idle_connection_closes_when_the_last_message_could_not_be_begun(
         assert relay.transporter.stats().connections == 0
 
     play(story, server, max_connections=1, idle_timeout=5)
+
+
+@pytest.mark.rule("P-16")
+@pytest.mark.rule("P-19a")
+def test_p16_a_quota_tells_nobody_what_became_of_another_message(play: Any, received: Any) -> None:
+    """Message 0 may have been delivered when the quota ends it at its second attempt. The others were never on the wire."""
+    no_more = "550 5.4.5 Daily sending quota exceeded"
+    server = ScriptedServer(
+        faults=[
+            Fault(at="END", do=deliver_then_close()),
+            Fault(at="MAIL", do=reply(no_more), match="from@", nth=2),
+        ],
+        capabilities=PLAIN,
+    )
+
+    async def story(relay: Any) -> None:
+        ends = await relay.ends(*relay.burst(3))
+        ends.append(await relay.end(relay.send(3)))
+        assert [type(end) for end in ends] == [QuotaExceeded] * 4
+        assert [end.may_have_been_delivered for end in ends] == [True, False, False, False]
+        assert [end.message_id for end in ends] == [f"<{number}@example.org>" for number in range(4)]
+
+    assert received(play(story, server, max_connections=1)) == ["0"]

@@ -398,8 +398,11 @@ class Pool:
         self._notify("throttled", error)
         wait = error.retry_after if error.retry_after is not None else _QUOTA_WAIT
         lane.quota_until = self._loop.time() + wait
-        lane.quota_error = error
-        self._fail_waiting(lane, error, error.retry_after)
+        # What was said to one message holds for all, but not what became of it before.
+        shared = error.for_message("", 0)
+        shared.may_have_been_delivered = False
+        lane.quota_error = shared
+        self._fail_waiting(lane, shared, error.retry_after)
 
     def _fail_waiting(self, lane: PoolLane, error: SendError, wait: float | None) -> None:
         for delivery in self._queue.of(lane):
