@@ -15,7 +15,7 @@ from .files import open_file
 
 # Contents up to this size are taken into the message at once; larger ones are read when they are sent.
 LARGE: Final = 262_144
-_BLOCK: Final = 262_144
+_BLOCK: Final = 57 * 1_024  # whole lines of base64, so that no octets are carried from block to block
 
 
 class MemorySource:
