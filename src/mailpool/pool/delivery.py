@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..address import Envelope
+from ..errors import PoolClosed
 from ..message import Sealed
 from ..policy.assignment import Lane
 from ..results import Outcome, Phase, RecipientResult
@@ -128,6 +129,12 @@ class Delivery:
     def may_have_been_delivered(self) -> bool:
         """Whether somebody may have it whatever comes now."""
         return self.maybe_duplicate or any(result.accepted for result in self.outcomes.values())
+
+    @property
+    def was_not_sent(self) -> bool:
+        """Whether closing has ended it."""
+        future = self.future
+        return future.done() and not future.cancelled() and isinstance(future.exception(), PoolClosed)
 
     @property
     def unsent(self) -> Sealed:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 
 from ..errors import (
     ConnectionFailed,
-    DeadlineExceeded,
     PoolClosed,
     QuotaExceeded,
     SendError,
@@ -41,8 +40,10 @@ from .settlement import (
     Next,
     absorb,
     asked_for_less,
+    deadline_exceeded,
     failure,
     next_step,
+    pool_closed,
     reopen,
     result,
     told,
@@ -343,7 +344,7 @@ class Pool:
             assert cause is not None
             self._ledger.settle(delivery, failure(delivery, transaction, cause))
         elif self._gone is not None:
-            self._ledger.settle(delivery, self._closed(delivery))
+            self._ledger.settle(delivery, pool_closed(delivery))
         else:
             self._again(delivery, step, uncertain, now)
 
@@ -420,17 +421,6 @@ class Pool:
             copy.retry_after = retry_after
         return copy
 
-    def _closed(self, delivery: Delivery) -> PoolClosed:
-        return PoolClosed(
-            "the transporter was closed before the message was sent",
-            phase=Phase.QUEUE,
-            temporary=True,
-            message_id=delivery.message_id,
-            attempts=delivery.attempts,
-            recipients=delivery.recipients(PoolClosed.outcome, Phase.QUEUE),
-            may_have_been_delivered=delivery.may_have_been_delivered,
-        )
-
     # -- callers that give up --------------------------------------------------------------------------------------
 
     def _cancelled(self, delivery: Delivery) -> None:
@@ -461,18 +451,7 @@ class Pool:
             slot, transaction = found
             phase = slot.connection.pipeline.awaited or Phase.QUEUE
             on_its_way = transaction.end_written or len(slot.connection.pipeline.in_flight) > 1
-        delivery.future.set_exception(
-            DeadlineExceeded(
-                f"the message had no outcome within its deadline of {seconds:g} s"
-                + ("; it may still be delivered" if on_its_way else ""),
-                phase=phase,
-                temporary=True,
-                may_have_been_delivered=delivery.may_have_been_delivered or on_its_way,
-                message_id=delivery.message_id,
-                attempts=delivery.attempts,
-                recipients=delivery.recipients(DeadlineExceeded.outcome, phase),
-            )
-        )
+        delivery.future.set_exception(deadline_exceeded(delivery, seconds, phase, on_its_way))
         self._cancelled(delivery)
 
     # -- closing ---------------------------------------------------------------------------------------------------
@@ -516,7 +495,7 @@ class Pool:
         self._gone = self._roster.shut()
         for delivery in self._last:
             if delivery not in in_flight:
-                self._ledger.settle(delivery, self._closed(delivery))
+                self._ledger.settle(delivery, pool_closed(delivery))
         self._queue.clear()
         try:
             await asyncio.wait([self._gone], timeout=timeout)
@@ -532,7 +511,7 @@ class Pool:
     def _not_sent(self) -> list[Sealed]:
         """Each is returned once, be it by a later ``close`` when the first one was cancelled."""
         last, self._last = self._last, []
-        return [delivery.unsent for delivery in last if _was_not_sent(delivery)]
+        return [delivery.unsent for delivery in last if delivery.was_not_sent]
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
@@ -552,8 +531,3 @@ class Pool:
         )
         most = self._state.max_connections
         return f"<Pool {state}, {self._state.total} of {most} connections, {len(self._queue)} waiting>"
-
-
-def _was_not_sent(delivery: Delivery) -> bool:
-    future = delivery.future
-    return future.done() and not future.cancelled() and isinstance(future.exception(), PoolClosed)

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from ..errors import (
     AuthenticationFailed,
+    DeadlineExceeded,
     Deferred,
     DeliveryUncertain,
+    PoolClosed,
     QuotaExceeded,
     Rejected,
     SendError,
@@ -264,4 +266,35 @@ def told(error: SendError, delivery: Delivery) -> SendError:
         delivery.attempts,
         delivery.recipients(error.outcome, error.phase),
         may_have_been_delivered=delivery.may_have_been_delivered,
+    )
+
+
+def pool_closed(delivery: Delivery) -> PoolClosed:
+    """The outcome of a message that was not sent before the transporter was closed (P-29)."""
+    return PoolClosed(
+        "the transporter was closed before the message was sent",
+        phase=Phase.QUEUE,
+        temporary=True,
+        message_id=delivery.message_id,
+        attempts=delivery.attempts,
+        recipients=delivery.recipients(PoolClosed.outcome, Phase.QUEUE),
+        may_have_been_delivered=delivery.may_have_been_delivered,
+    )
+
+
+def deadline_exceeded(delivery: Delivery, seconds: float, phase: Phase, on_its_way: bool) -> DeadlineExceeded:
+    """The outcome of a message whose deadline has passed.
+
+    :param seconds: what its deadline was
+    :param on_its_way: whether it may still be delivered
+    """
+    return DeadlineExceeded(
+        f"the message had no outcome within its deadline of {seconds:g} s"
+        + ("; it may still be delivered" if on_its_way else ""),
+        phase=phase,
+        temporary=True,
+        may_have_been_delivered=delivery.may_have_been_delivered or on_its_way,
+        message_id=delivery.message_id,
+        attempts=delivery.attempts,
+        recipients=delivery.recipients(DeadlineExceeded.outcome, phase),
     )

@@ -16,7 +16,6 @@ from typing import Any
 
 from ..address import Envelope
 from ..errors import (
-    DeadlineExceeded,
     DeliveryUncertain,
     PoolClosed,
     QuotaExceeded,
@@ -33,6 +32,7 @@ from ..pool.delivery import Delivery
 from ..pool.ledger import Ledger
 from ..pool.pending import Pending
 from ..pool.queue import Queue
+from ..pool.settlement import deadline_exceeded, pool_closed
 from ..pool.statistics import Counts, Histogram, PoolStats
 from ..results import Phase, SendResult
 from .carrier import Carrier, name_of
@@ -252,7 +252,7 @@ class Carriage:
         if delivery.given_up:
             return False
         if self._closing is not None:
-            self._settle(delivery, self._closed(delivery))
+            self._settle(delivery, pool_closed(delivery))
             return True
         first = self._throttled_at.setdefault(delivery, now)
         wait = half_jitter(delivery.requeues + 1, self._dice(), base=PAUSE_BASE, cap=PAUSE_CAP)
@@ -274,7 +274,7 @@ class Carriage:
         elif delivery.given_up:
             self._settle(delivery, asyncio.CancelledError())
         elif self._closing is not None:
-            self._settle(delivery, self._closed(delivery))
+            self._settle(delivery, pool_closed(delivery))
         elif isinstance(outcome, QuotaExceeded):
             self._settle(delivery, self._out_of_quota(outcome, delivery))
         else:
@@ -314,17 +314,6 @@ class Carriage:
             copy.retry_after = max(0.0, self._quota_until - self._loop.time()) or error.retry_after
         return copy
 
-    def _closed(self, delivery: Delivery) -> PoolClosed:
-        return PoolClosed(
-            "the transporter was closed before the message was sent",
-            phase=Phase.QUEUE,
-            temporary=True,
-            message_id=delivery.message_id,
-            attempts=delivery.attempts,
-            recipients=delivery.recipients(PoolClosed.outcome, Phase.QUEUE),
-            may_have_been_delivered=delivery.may_have_been_delivered,
-        )
-
     # -- callers that give up --------------------------------------------------------------------------------------
 
     def _given_up(self, delivery: Delivery) -> None:
@@ -345,18 +334,7 @@ class Carriage:
             return
         under_way = delivery in self._under_way
         phase = Phase.HANDOVER if under_way else Phase.QUEUE
-        delivery.future.set_exception(
-            DeadlineExceeded(
-                f"the message had no outcome within its deadline of {seconds:g} s"
-                + ("; it may still be delivered" if under_way else ""),
-                phase=phase,
-                temporary=True,
-                may_have_been_delivered=delivery.may_have_been_delivered or under_way,
-                message_id=delivery.message_id,
-                attempts=delivery.attempts,
-                recipients=delivery.recipients(DeadlineExceeded.outcome, phase),
-            )
-        )
+        delivery.future.set_exception(deadline_exceeded(delivery, seconds, phase, under_way))
         self._given_up(delivery)
 
     # -- closing ---------------------------------------------------------------------------------------------------
@@ -392,7 +370,7 @@ class Carriage:
             self._closing = self._loop.create_task(self._shut_down(timeout))
             for delivery in self._last:
                 if delivery not in self._under_way:
-                    self._settle(delivery, self._closed(delivery))
+                    self._settle(delivery, pool_closed(delivery))
             self._queue.clear()
         try:
             await asyncio.shield(self._closing)
@@ -401,7 +379,7 @@ class Carriage:
                 handover.task.cancel()
             raise
         last, self._last = self._last, []
-        return [delivery.unsent for delivery in last if _was_not_sent(delivery)]
+        return [delivery.unsent for delivery in last if delivery.was_not_sent]
 
     async def _shut_down(self, timeout: float) -> None:
         tasks: list[asyncio.Task[Any]] = [handover.task for handover in self._under_way.values()]
@@ -485,8 +463,3 @@ async def _stopped(tasks: list[asyncio.Task[Any]], timeout: float) -> bool:
             _, pending = await asyncio.wait(pending, timeout=_GRACE)
     await asyncio.sleep(0)  # for the callbacks of those that have just ended
     return not pending
-
-
-def _was_not_sent(delivery: Delivery) -> bool:
-    future = delivery.future
-    return future.done() and not future.cancelled() and isinstance(future.exception(), PoolClosed)
