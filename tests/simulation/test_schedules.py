@@ -108,7 +108,7 @@ def judge(number: int, end: Any, taken: Counter[tuple[str, str]]) -> None:
 
 
 @pytest.mark.rule("P-14")
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", range(160))
 def test_p14_under_any_schedule_every_outcome_is_true(play: Any, received: Any, seed: int) -> None:
     dice = random.Random(seed)
     capabilities = ("SIZE 1000000", "8BITMIME", *(("PIPELINING",) if dice.random() < 0.7 else ()))
@@ -120,8 +120,13 @@ def test_p14_under_any_schedule_every_outcome_is_true(play: Any, received: Any, 
         if seed % 2 == 0:
             # Who keeps the sender of a refused BDAT and refuses RSET as well gives one message to two.
             made = [fault for fault in made if fault.at != "RSET" or not repr(fault.do).startswith("reply(")]
-    server = ScriptedServer(faults=made, capabilities=capabilities, keeps_sender_after_bdat=seed % 2 == 0)
+    lmtp = seed >= 120
+    server = ScriptedServer(
+        faults=made, capabilities=capabilities, keeps_sender_after_bdat=seed % 2 == 0, lmtp=lmtp
+    )
     chosen = options(dice) | {"pipeline_depth": (1, 2, 8)[seed % 5 % 3]}
+    if lmtp:
+        chosen |= {"lmtp": True, "port": 24}
     closes = dice.random() < 0.2
     ends: list[Any] = []
     cancelled: set[int] = set()
@@ -162,7 +167,7 @@ def test_p14_under_any_schedule_every_outcome_is_true(play: Any, received: Any, 
 
 
 @pytest.mark.rule("P-14")
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(30))
 def test_p14_surplus_replies_never_turn_into_acceptance(play: Any, received: Any, seed: int) -> None:
     dice = random.Random(1_000 + seed)
     words = ["250 2.0.0 ok", "354 go on", "550 5.7.1 no", "221 bye", "421 4.3.2 bye"]
@@ -172,13 +177,15 @@ def test_p14_surplus_replies_never_turn_into_acceptance(play: Any, received: Any
     ]
     # Every third message is refused for good by its content.
     made.append(Fault(at="END", match=r"Subject: number \d*[369]\r", do=reply("554 5.6.0 never"), times=None))
-    server = ScriptedServer(faults=made)
+    lmtp = seed >= 20
+    server = ScriptedServer(faults=made, lmtp=lmtp)
+    way = {"lmtp": True, "port": 24} if lmtp else {}
     ends: list[Any] = []
 
     async def story(relay: Any) -> None:
         ends.extend(await relay.ends(*relay.burst(80)))
 
-    play(story, server, latency=0.01, max_connections=2, right=False, max_duplicates=3)
+    play(story, server, latency=0.01, max_connections=2, right=False, max_duplicates=3, **way)
     numbers = Counter(received(server))
     for number, end in enumerate(ends):
         assert not isinstance(end, PoolClosed)

@@ -371,3 +371,17 @@ class TestWhereTheyComeFrom:
 
     def test_they_have_a_hash(self) -> None:
         assert len({sealed(**WISHES).extensions, sealed(**WISHES).extensions}) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({"requireTLSExtensionEnabled": True}, "'require_tls'"),
+        ({"dsn": {"ret": "HDRS"}}, "'return'"),
+        ({"dsn": {"id": "1"}}, "'envid'"),
+        ({"holdFor": 60}, "'hold_for'"),
+    ],
+)
+def test_names_from_elsewhere(fields: dict[str, Any], hint: str) -> None:
+    with pytest.raises(MessageError, match=hint):
+        sealed(**fields)

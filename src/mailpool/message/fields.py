@@ -189,7 +189,7 @@ _NAMES_OF_OTHERS: Final = {
     "max_recipients": "recipient_limit",
     "plain": "text",
     "recipients": "to",
-    "require_tls_extension_enabled": "require_tls",
+    "require_t_l_s_extension_enabled": "require_tls",
     "ret": "return",
     "transfer_encoding": "encoding",
 }

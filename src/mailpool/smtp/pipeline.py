@@ -207,7 +207,9 @@ class Pipeline:
         left = self.in_flight
         head = self._owed[0] if self._owed else None
         for t in left:
-            answered = closing is not None and (not goes_on or (t is head and t.stage is Phase.END_OF_DATA))
+            # With LMTP it answered one recipient of several.
+            at_end = t is head and t.stage is Phase.END_OF_DATA and t.replies is None
+            answered = closing is not None and (not goes_on or at_end)
             t.end(Verdict.UNCERTAIN if t.end_written and not answered else Verdict.UNSENT, t.stage)
             t.reply = closing
         self._owed.clear()

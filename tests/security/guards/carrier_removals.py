@@ -134,3 +134,8 @@ removal(
     "RCPTDOMAINMAX",
     ("pool/pool.py", "most_domains=limits.rcpt_domain_max", "most_domains=None"),
 )
+removal(
+    "SRV-18",
+    "MAILMAX",
+    ("pool/roster.py", "connection.session.capabilities.limits.mail_max or math.inf", "math.inf"),
+)
