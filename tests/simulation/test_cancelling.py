@@ -46,6 +46,7 @@ def test_p27_one_that_waits_is_removed(play: Any, received: Any) -> None:
 
 
 @pytest.mark.rule("P-27")
+@pytest.mark.rule("POL-08")
 @pytest.mark.parametrize("at", ["never", "GREETING", "EHLO", "AUTH"])
 def test_p27_while_connecting_the_message_is_removed_and_the_place_is_not_lost(
     play: Any, received: Any, at: Any
@@ -70,6 +71,7 @@ def test_p27_while_connecting_the_message_is_removed_and_the_place_is_not_lost(
 
 
 @pytest.mark.rule("P-27")
+@pytest.mark.rule("POL-08")
 @pytest.mark.parametrize("pipelining", [True, False])
 @pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA"])
 def test_p27_alone_on_the_wire_the_connection_is_destroyed(
@@ -98,6 +100,7 @@ def test_p27_alone_on_the_wire_the_connection_is_destroyed(
 
 
 @pytest.mark.rule("P-27")
+@pytest.mark.rule("POL-08")
 @pytest.mark.rule("DAT-07")
 def test_p27_in_the_content_the_connection_is_destroyed_without_a_dot(play: Any, received: Any) -> None:
     server = ScriptedServer()
@@ -115,6 +118,7 @@ def test_p27_in_the_content_the_connection_is_destroyed_without_a_dot(play: Any,
 
 
 @pytest.mark.rule("P-27")
+@pytest.mark.rule("POL-08")
 @pytest.mark.parametrize(
     ("do", "outcome"),
     [
@@ -150,6 +154,7 @@ def test_p27_after_the_end_of_data_it_is_finished_without_its_caller(
 
 
 @pytest.mark.rule("P-27")
+@pytest.mark.rule("POL-08")
 def test_p27_nobody_sends_again_what_nobody_waits_for(play: Any) -> None:
     def taken_and_gone(incident: Any) -> None:
         incident.hold(20, lambda: deliver_then_close()(incident))
@@ -170,6 +175,7 @@ def test_p27_nobody_sends_again_what_nobody_waits_for(play: Any) -> None:
 
 
 @pytest.mark.rule("P-27")
+@pytest.mark.rule("POL-08")
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("wait", [0.07, 0.12, 0.17, 0.22, 1.0])
 def test_p27_in_a_group_the_neighbours_are_never_uncertain(
@@ -200,6 +206,7 @@ def test_p27_in_a_group_the_neighbours_are_never_uncertain(
 
 
 @pytest.mark.rule("P-27")
+@pytest.mark.rule("POL-08")
 def test_p27_while_it_waits_for_a_requeue_it_is_removed(play: Any) -> None:
     server = ScriptedServer(faults=[Fault(at="DATA", do=lambda incident: incident.close(), times=5)])
 
@@ -218,6 +225,7 @@ def test_p27_while_it_waits_for_a_requeue_it_is_removed(play: Any) -> None:
 
 
 @pytest.mark.rule("P-27")
+@pytest.mark.rule("POL-08")
 def test_p27_wait_for_and_timeout_of_the_caller_work_as_usual(play: Any) -> None:
     server = ScriptedServer(faults=[Fault(at="MAIL", do=stall(100), times=2)])
 
@@ -235,6 +243,7 @@ def test_p27_wait_for_and_timeout_of_the_caller_work_as_usual(play: Any) -> None
 
 
 @pytest.mark.rule("P-27")
+@pytest.mark.rule("POL-08")
 def test_p27_hundreds_cancelled_at_any_moment_leave_the_pool_whole(play: Any, received: Any) -> None:
     import random
 

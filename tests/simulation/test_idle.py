@@ -327,6 +327,7 @@ def test_p21_send_soon_raises_when_the_queue_is_full(play: Any) -> None:
 
 
 @pytest.mark.rule("P-28")
+@pytest.mark.rule("POL-01")
 def test_p28_after_close_sending_raises_at_once(play: Any) -> None:
     async def story(relay: Any) -> None:
         await relay.send(0)

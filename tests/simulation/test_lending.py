@@ -205,6 +205,7 @@ def _login(user: str) -> tuple[str, str]:
 
 
 @pytest.mark.rule("P-04")
+@pytest.mark.rule("POL-13")
 def test_p04_identities_never_share_a_connection_and_share_the_bound(play: Any, received: Any) -> None:
     server = ScriptedServer(auth=IDENTITIES)
 

@@ -109,6 +109,7 @@ def test_p08_at_the_cap_lifetimes_are_jittered(play: Any) -> None:
 
 
 @pytest.mark.rule("P-09")
+@pytest.mark.rule("POL-12")
 def test_p09_an_idle_connection_is_closed_with_quit(play: Any) -> None:
     async def story(relay: Any) -> None:
         await relay.ends(*relay.burst(3))
@@ -210,6 +211,7 @@ def test_p11_no_noop_before_messages(play: Any) -> None:
 
 
 @pytest.mark.rule("P-11")
+@pytest.mark.rule("POL-12")
 def test_p11_check_after_asks_for_a_noop(play: Any) -> None:
     async def story(relay: Any) -> None:
         for number, pause in enumerate((0, 2, 10, 1, 7)):
@@ -231,6 +233,7 @@ def test_p11_check_after_asks_for_a_noop(play: Any) -> None:
 
 
 @pytest.mark.rule("P-11")
+@pytest.mark.rule("POL-05")
 @pytest.mark.parametrize("idle", [0.0, 0.5, 2, 50])
 @pytest.mark.parametrize("do", [close(), reset(), reply("421 4.4.2 gone")], ids=repr)
 @pytest.mark.parametrize("at", ["MAIL", "NOOP"])
@@ -320,6 +323,7 @@ def test_p11_no_end_of_data_before_the_first_reply_after_a_pause(play: Any) -> N
 
 @pytest.mark.rule("P-08")
 @pytest.mark.rule("P-10")
+@pytest.mark.rule("POL-12")
 @pytest.mark.parametrize("max_age", [2, 5, 60])
 def test_p10_a_young_connection_has_no_heir_yet(play: Any, max_age: float) -> None:
     async def story(relay: Any) -> None:

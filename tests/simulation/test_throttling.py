@@ -60,6 +60,19 @@ def test_only_those_without_an_outcome_get_it_again(play: Any) -> None:
     assert sum("c@" in line for line in server.commands()) == 1
 
 
+@pytest.mark.rule("P-12")
+def test_with_lmtp_only_the_recipient_concerned_gets_it_again(play: Any) -> None:
+    server = ScriptedServer(lmtp=True, faults=[Fault(at="END", match="<b@", do=reply(TOO_FAST), times=1)])
+
+    async def story(relay: Any) -> None:
+        end = await relay.end(relay.send(0, ["a@example.org", "b@example.org"]))
+        assert isinstance(end, SendResult)
+        assert end.accepted == ("a@example.org", "b@example.org")
+
+    play(story, server, port=24, lmtp=True)
+    assert [message.recipients for message in server.messages] == [("a@example.org",), ("b@example.org",)]
+
+
 def test_a_hint_is_obeyed_by_all(play: Any) -> None:
     server = ScriptedServer(faults=[Fault(at="MAIL", do=reply(f"{TOO_FAST}; try again in 92 seconds"))])
 

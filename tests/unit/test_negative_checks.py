@@ -14,7 +14,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "security" / "guards"))
 
 import carrier_removals  # noqa: F401  # adds its own to the list
-from checks import ALL, SOURCE, carriers
+import server_removals  # noqa: F401  # adds its own to the list
+from checks import ALL, SERVERS_AND_POOL, SOURCE, carriers
 from removals import REMOVALS, Removal
 
 # What is not built yet has nothing to prove: the options and commands that these checks are about do not exist.
@@ -43,6 +44,11 @@ def test_a_check_has_a_test_that_carries_its_id(check: str) -> None:
         )
     else:
         assert check in CARRIED, f"no test carries {check}"
+
+
+@pytest.mark.parametrize("check", SERVERS_AND_POOL)
+def test_a_check_of_servers_and_of_the_pool_has_a_test_that_carries_its_id(check: str) -> None:
+    assert check in CARRIED, f"no test carries {check}"
 
 
 @pytest.mark.parametrize("check", sorted(set(ALL) - set(NOT_BUILT)))

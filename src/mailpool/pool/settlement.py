@@ -69,7 +69,9 @@ def asked_for_less(delivery: Delivery, transaction: Transaction) -> Asked | None
     concerned = []
     for position, index in enumerate(delivery.batch):
         refusal, phase = transaction.refused.get(position), Phase.RCPT
-        if refusal is None and verdict is Verdict.REFUSED:
+        if refusal is None and transaction.replies and position in transaction.replies:
+            refusal, phase = transaction.replies[position], Phase.END_OF_DATA
+        elif refusal is None and verdict is Verdict.REFUSED:
             refusal, phase = reply, transaction.phase
         if refusal is None:
             continue

@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import carrier_removals  # noqa: F401  # adds its own to the list
+import server_removals  # noqa: F401  # adds its own to the list
 from checks import ALL, SOURCE, TESTS, carriers
 from removals import REMOVALS, Removal
 
