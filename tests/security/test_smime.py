@@ -25,7 +25,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 import mailpool
-from mailpool import ConfigurationError, DkimKey, MessageError, Smime, dkim_record
+from mailpool import (
+    ConfigurationError,
+    DkimKey,
+    MemoryCarrier,
+    MessageError,
+    Smime,
+    create_transport,
+    dkim_record,
+)
 from mailpool.options import parse_options
 from mailpool.preparation import Preparation
 
@@ -285,3 +293,21 @@ def test_without_cryptography_the_error_says_what_to_install(monkeypatch: pytest
     monkeypatch.delattr("cryptography.hazmat.primitives.serialization.pkcs7")
     with pytest.raises(ConfigurationError, match=r"pip install mailpool\[smime\]"):
         mailpool.create_transport(host="relay.example", smime=SIGN)
+
+
+@pytest.mark.parametrize("way", ["memory:", "carrier"])
+async def test_once_wrong_a_carrier_gets_what_is_encrypted(way: str) -> None:
+    # Beside the URL of a carrier the option was checked and dropped: messages went out in clear text.
+    transporter = create_transport(MemoryCarrier() if way == "carrier" else way, smime=BOTH)
+    async with transporter:
+        await transporter.send_mail(MESSAGE)
+    assert isinstance(transporter.carrier, MemoryCarrier)
+    (kept,) = transporter.carrier.messages
+    assert kept.email.get_content_type() == "application/pkcs7-mime"
+
+
+def test_what_signs_cannot_be_said_in_the_url_of_a_carrier() -> None:
+    for name in ("smime", "dkim"):
+        with pytest.raises(ConfigurationError, match="cannot be said") as caught:
+            create_transport(f"memory:?{name}=x")
+        assert caught.value.option == name

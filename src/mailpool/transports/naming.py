@@ -13,7 +13,7 @@ from .carrier import Carrier
 
 # The options that have a meaning for every transport; what is SMTP's alone is refused for the others.
 COMMON = frozenset(
-    {"name", "defaults", "access", "addresses", "dkim", "rate", "deadline"}
+    {"name", "defaults", "access", "addresses", "dkim", "smime", "rate", "deadline"}
     | {"max_connections", "max_queue", "max_recipients", "max_throttle_wait"}
 )
 _NUMBERS: Mapping[str, Callable[[str], int | float]] = {
@@ -73,7 +73,7 @@ def carrier_of(url: str) -> tuple[Carrier, dict[str, Any]]:
     for key, value in pairs:
         if key in own or key in common:
             raise ConfigurationError(f"{key}: is in the URL twice", option=key)
-        if key in ("defaults", "dkim"):
+        if key in ("defaults", "dkim", "smime"):
             raise ConfigurationError(f"{key}: cannot be said after the ? of a URL", option=key)
         if key not in COMMON:
             own[key] = _WORDS.get(value, value)
