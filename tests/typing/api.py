@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from email.headerregistry import Address
 from email.message import EmailMessage
 from typing import Any, assert_type
 
@@ -323,3 +324,11 @@ async def mail_merge(transporter: Transporter, rows: list[dict[str, str]]) -> No
     async for outcome in transporter.send_many(letter.fill(row, to=row["email"]) for row in rows):
         assert_type(outcome.message, Merged)
     letter.fill(to="a@x.example", price=1.5)  # type: ignore[arg-type]
+
+
+def addresses_in_all_their_forms() -> list[Message]:
+    people = Address("Ana", addr_spec="ana@example.org")
+    mailpool.parse_addresses(people)
+    return [
+        Message(from_=people, to=[people, {"name": "Eve", "address": "eve@example.org"}]),
+    ]

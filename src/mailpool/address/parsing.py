@@ -7,7 +7,7 @@ to the wrong person or a recipient lost. The lenient mode is another grammar bes
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from ..errors import AddressError
 from .grammar import read_address_list
@@ -15,8 +15,19 @@ from .lenient import read_leniently
 from .mailbox import Mailbox
 from .syntax import match_plain_address, show
 
+
+class StdlibAddress(Protocol):
+    """An ``email.headerregistry.Address``, known without importing that package."""
+
+    @property
+    def display_name(self) -> str: ...
+
+    @property
+    def addr_spec(self) -> str: ...
+
+
 Addresses: TypeAlias = (
-    str | Mailbox | tuple[str, str] | Mapping[str, str | None] | Iterable["Addresses"] | None
+    str | Mailbox | StdlibAddress | tuple[str, str] | Mapping[str, str | None] | Iterable["Addresses"] | None
 )
 
 _DEEPEST = 20
