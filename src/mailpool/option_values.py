@@ -296,6 +296,11 @@ class Credentials:
             if any("\ud800" <= c <= "\udfff" for c in value):
                 raise wrong("auth", f"the {what} contains half of a surrogate pair and has no UTF-8 form")
 
+        source: Any = self.access_token
+        if type(source).__hash__ is None:
+            # Tokens are kept by where they come from; a method has a hash also where its object has none.
+            object.__setattr__(self, "access_token", source.__call__)
+
     def _check_secrets(self) -> None:
         if self.password is not None and self.access_token is not None:
             raise wrong("auth", "give a password or an access token for the user, not both")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailpool import TokenFailed
+from mailpool import Credentials, TokenFailed
 from mailpool.auth.oauth2 import checked, lifetime_of, read
 from mailpool.auth.post import Answer
 
@@ -75,3 +76,33 @@ def test_any_answer_is_a_token_or_a_failure(status: int, body: bytes) -> None:
 )  # fmt: skip
 def test_lifetimes(said: object, seconds: float | None) -> None:
     assert lifetime_of(said) == seconds
+
+
+@pytest.mark.rule("LOG-01")
+def test_once_wrong_what_was_asked_with_is_in_no_error_as_the_form_had_it_either() -> None:
+    with pytest.raises(TokenFailed) as caught:
+        read(
+            answer({"error": "invalid_client", "error_description": "got a=s%2Bcret+x"}, 401),
+            ("s+cret x", ""),
+        )
+    assert "got a=***" in str(caught.value)
+
+
+@pytest.mark.parametrize("renewed", ["\ud800", "a\nb", "\u00e9", 5])
+def test_once_wrong_a_refresh_token_that_no_form_can_hold_is_not_kept(renewed: Any) -> None:
+    assert read(answer({"access_token": "t", "refresh_token": renewed})).refresh_token is None
+
+
+def test_once_wrong_a_provider_without_a_hash_is_one_all_the_same() -> None:
+    @dataclass
+    class Provider:
+        token: str
+
+        def __call__(self) -> str:
+            return self.token
+
+    provider = Provider("t")
+    credentials = Credentials("me", access_token=provider)
+    assert hash(credentials) == hash(Credentials("me", access_token=provider))
+    assert callable(credentials.access_token)
+    assert credentials.access_token() == "t"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote_plus
 
 from ..errors import TokenFailed
 from ..option_oauth2 import OAuth2
@@ -99,9 +100,9 @@ def read(answer: Answer, secrets: tuple[str, ...] = ()) -> Issued:
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise _failed("gives tokens of another type than Bearer, which mail servers do not take")
     renewed = said.get("refresh_token")
-    return Issued(
-        checked(token), lifetime_of(said.get("expires_in")), renewed if isinstance(renewed, str) else None
-    )
+    # RFC 6749, appendix A.17: printable ASCII.
+    may_be_kept = isinstance(renewed, str) and renewed.isascii() and renewed.isprintable()
+    return Issued(checked(token), lifetime_of(said.get("expires_in")), renewed if may_be_kept else None)
 
 
 def checked(token: str) -> str:
@@ -155,8 +156,10 @@ def _shown(text: object, secrets: tuple[str, ...], most: int) -> str | None:
     """A stranger's text for people: on one line, short, and without what we told it."""
     if not isinstance(text, str):
         return None
-    for secret in secrets:
-        text = text.replace(secret, "***")
+    for secret in filter(None, secrets):
+        # Some repeat the form as it came.
+        for form in (secret, quote_plus(secret)):
+            text = text.replace(form, "***")
     printable = "".join(character if character.isprintable() else " " for character in text)
     return " ".join(printable.split())[:most] or None
 

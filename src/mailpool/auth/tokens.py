@@ -177,9 +177,19 @@ async def _tell(function: Callable[[str], object], refresh_token: str) -> None:
             done = function(refresh_token)
             if inspect.isawaitable(done):
                 await done
+    except asyncio.CancelledError as error:
+        # Ours, or of something that it waited for.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        _not_kept(error)
     except Exception as error:
-        # Its text may hold the secret.
-        log.error("on_refresh_token raised %s: the new refresh token is not kept", type(error).__name__)
+        _not_kept(error)
+
+
+def _not_kept(error: BaseException) -> None:
+    # Its text may hold the secret.
+    log.error("on_refresh_token raised %s: the new refresh token is not kept", type(error).__name__)
 
 
 async def _provided(provider: Callable[[], Any], *, timeout: float = PROVIDER_TIMEOUT) -> Issued:
