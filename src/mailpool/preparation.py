@@ -17,7 +17,7 @@ from typing import Any
 from .errors import MessageError
 from .hooks import Hooks, in_a_task
 from .message import Merged, Message, Sealed, seal
-from .message.awaiting import CONTENT_FIELDS, awaited, must_wait, own_copy
+from .message.awaiting import CONTENT_FIELDS, awaited, in_lists, must_wait, own_copy
 from .message.dkim import LoadedKey, Signatures, signed, takes_long
 from .message.fields import message_fields
 from .message.letter import letter
@@ -117,11 +117,12 @@ class Preparation:
                 message, defaults = message_fields(message, defaults)[0], None
             else:
                 message = message_fields(message, None)[0]
-            # Copies: what the caller changes while something is awaited, and what a hook changes, stays with them.
-            fields = own_copy(message)
+            fields = in_lists(message)
+            # Copies: what a hook changes, and what the caller changes while something is awaited, stays with them.
             if self.hooks.are_there:
-                fields = own_copy(await self.hooks.run("compose", fields, Mapping))
+                fields = in_lists(await self.hooks.run("compose", own_copy(fields), Mapping))
             if must_wait(fields, self._access):
+                fields = own_copy(fields)
                 await in_a_task()
                 fields = await awaited(fields, self._access, self._fetch)
             final = fields

@@ -69,17 +69,22 @@ def _is_async(value: object) -> bool:
     return hasattr(value, "__aiter__") or inspect.iscoroutinefunction(getattr(value, "read", None))
 
 
+def in_lists(fields: Fields) -> dict[str, Any]:
+    """The same fields with lists for what else could be gone through only once."""
+    listed = dict(fields)
+    for name in _LISTS:
+        value = fields.get(name)
+        if isinstance(value, Iterable) and not isinstance(value, str | bytes | list | tuple | Mapping):
+            listed[name] = list(value)
+    return listed
+
+
 def own_copy(fields: Fields) -> dict[str, Any]:
-    """The same fields in mappings and lists that nobody else holds, and lists for what could be gone through only once.
+    """The same fields in mappings and lists that nobody else holds.
 
     Contents are not copied, but for octets that can change.
     """
-    copied = {name: _own(value) for name, value in fields.items()}
-    for name in _LISTS:
-        value = copied.get(name)
-        if isinstance(value, Iterable) and not isinstance(value, str | bytes | list | tuple | Mapping):
-            copied[name] = _own(list(value))
-    return copied
+    return {name: _own(value) for name, value in fields.items()}
 
 
 def _own(value: Any, depth: int = 0) -> Any:

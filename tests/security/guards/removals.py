@@ -799,7 +799,7 @@ removal(
 removal(
     "LOG-01",
     "a token server that repeats what it was asked with",
-    ("auth/oauth2.py", '        text = text.replace(secret, "***")\n', "        pass\n"),
+    ("auth/oauth2.py", '            text = text.replace(form, "***")\n', "            pass\n"),
 )
 removal(
     "LOG-01",

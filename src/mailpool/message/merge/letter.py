@@ -9,7 +9,7 @@ from typing import Any, Final
 from ...access import Access
 from ...address import Addresses, Envelope
 from ...errors import MessageError
-from ..awaiting import must_wait, own_copy
+from ..awaiting import in_lists, must_wait, own_copy
 from ..custom_headers import is_field
 from ..fields import Message, header_pairs, message_fields
 from ..folding import field_name
@@ -44,7 +44,7 @@ class MailMerge:
         if not isinstance(message, Mapping | Message):
             raise MessageError(f"a letter is a mapping or a Message of fields, not {type(message).__name__}")
         # A copy: letters of a batch are the same whatever the caller changes meanwhile.
-        fields = own_copy(message_fields(message, None)[0])
+        fields = own_copy(in_lists(message_fields(message, None)[0]))
         given = {name: value for name, value in fields.items() if value is not None}
         for name in ("raw", "message_id"):
             if name in given:
