@@ -36,7 +36,7 @@ from .message import Attachment, MailMerge, Markup, Merged, Message, Sealed
 from .message.dkim import dkim_record
 from .option_oauth2 import OAuth2
 from .options import Credentials, Options, Rate, TLSOptions
-from .pool.statistics import Histogram, PoolStats
+from .pool.statistics import Histogram, PoolStats, RelayStats
 from .presets import Preset, services
 from .results import Outcome, Phase, RecipientResult, Reply, SendResult
 from .smime_identity import Smime
@@ -97,6 +97,7 @@ __all__ = [
     "Rate",
     "RecipientResult",
     "Rejected",
+    "RelayStats",
     "Reply",
     "SESCarrier",
     "Sealed",

@@ -32,6 +32,8 @@ EVENTS: dict[str, str] = {
     "connection_failed": "(error) an attempt to connect failed",
     "connection_lost": "(error) a connection broke",
     "extension_disabled": "(name, error) a relay got an extension wrong, and it is not used any more",
+    "relay_down": "(name, error) one of several relays gets no messages for a while",
+    "relay_up": "(name) one of several relays gets messages again",
     "connection_closed": "(connection) nothing is left of a connection",
 }
 

@@ -414,6 +414,14 @@ def parse_options(url_or_mapping: str | Mapping[str, Any] | None = None, /, **ke
     return Options(**given)
 
 
+def options_in_url(url: str) -> dict[str, Any]:
+    """What a URL says, not yet checked: for whoever has defaults of his own for what it does not say.
+
+    :raises ConfigurationError: it is malformed
+    """
+    return parse_url(check.text("url", url), _TYPES)
+
+
 def _merge_url(url: str, given: dict[str, Any]) -> dict[str, Any]:
     from_url = parse_url(url, _TYPES)
     if url.lower().startswith("lmtp:") and given.get("lmtp") is False:

@@ -15,25 +15,30 @@ from collections.abc import (
     Callable,
     Iterable,
     Mapping,
+    Sequence,
 )
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
-from .errors import ConfigurationError, PoolClosed, QueueFull, UsageError
+from .errors import ConfigurationError, PoolClosed, QueueFull, SendError, UsageError
 from .events import Events, Handler
 from .hooks import Hook
 from .message import Sealed
 from .net.connect import Connector, connect
 from .options import Credentials, Options, parse_options
+from .pool.pool import Pool
 from .pool.statistics import PoolStats
 from .preparation import AnyMessage, Preparation
 from .preparing import Preparing
 from .results import Phase, SendResult
 from .transports.carriage import Carriage
 from .transports.carrier import Carrier, name_of
+from .transports.failover import Failover, Plan
 from .transports.naming import carrier_of, common_options, names_carrier
 from .transports.pooled import pooled_smtp
 from .transports.port import Transport
+from .transports.relay import Notify, RelayPlan
+from .transports.relays import Entry, plan_of
 from .transports.smtp import plain_smtp
 from .transports.verification import Verification, verify, verify_carrier
 
@@ -58,17 +63,35 @@ class SendOutcome(Generic[M]):
 
 
 def create_transport(
-    options: str | Mapping[str, Any] | Options | Carrier | None = None, /, **keywords: Any
+    options: str | Mapping[str, Any] | Options | Carrier | Sequence[Entry] | None = None,
+    /,
+    *,
+    strategy: str | None = None,
+    weights: Sequence[float] | None = None,
+    move_deferred: bool | None = None,
+    **keywords: Any,
 ) -> Transporter:
-    """A transporter for one relay, or for another way out. Nothing is connected and no event loop is needed yet.
+    """A transporter for one relay, for several, or for another way out. Nothing is connected and no event loop is needed yet.
 
     :param options: a URL (``"smtps://user:pass@host:465/?pool=true"``), a mapping, or ready `Options`; or a `Carrier`,
         or the URL of one (``"file:///var/spool/out?format=maildir"``, ``"sendmail:"``)
     :param keywords: the same by name, in addition; see `mailpool.options.Options` for each with its unit and default.
         With a carrier only those have a meaning that have nothing to do with SMTP; the others are refused, and with the
-        URL of one ignored
+        URL of one ignored. With several relays they hold for each that does not say otherwise, but for what concerns a
+        message before it has a relay
+    :param strategy: of several relays: ``"failover"`` (the default): the first that works; ``"round-robin"``;
+        ``"least-busy"``
+    :param weights: how much of the messages each of several relays is to get; not with failover
+    :param move_deferred: whether a message that one of several relays refused for now (4xx) is given to the next for
+        whatever reason; otherwise only when the reason is the relay
     :raises ConfigurationError: an option is unknown, malformed or contradicts another; it names the option
     """
+    if isinstance(options, list | tuple):
+        plan, whole = plan_of(options, strategy or "failover", weights, move_deferred or False, keywords)
+        return Transporter(whole, plan=plan)
+    for name, value in (("strategy", strategy), ("weights", weights), ("move_deferred", move_deferred)):
+        if value is not None:
+            raise ConfigurationError(f"{name}: has a meaning with a list of relays only", option=name)
     if isinstance(options, str) and names_carrier(options):
         carrier, in_url = carrier_of(options)
         return Transporter(common_options({**in_url, **keywords}, ignore_smtp=True), carrier=carrier)
@@ -78,6 +101,8 @@ def create_transport(
         return Transporter(common_options(keywords, ignore_smtp=False), carrier=options)
     if isinstance(options, Options):
         return Transporter(dataclasses.replace(options, **keywords))
+    if options is not None and not isinstance(options, str | Mapping):
+        raise ConfigurationError(f"options are a URL or a mapping, not {type(options).__name__}")
     return Transporter(parse_options(options, **keywords))
 
 
@@ -89,10 +114,16 @@ class Transporter:
     """
 
     def __init__(
-        self, options: Options, *, connector: Connector = connect, carrier: Carrier | None = None
+        self,
+        options: Options,
+        *,
+        connector: Connector = connect,
+        carrier: Carrier | None = None,
+        plan: Plan | None = None,
     ) -> None:
         self.options = options
         self.carrier = carrier
+        self._plan = plan
         self._connector = connector
         self._events = Events()
         self._transport: Transport | None = None
@@ -217,14 +248,23 @@ class Transporter:
     async def verify(self) -> Verification:
         """Connect, log in, and tell what the server offers, over a connection of its own that the pool does not count.
 
-        With a carrier: ask that, if it can tell.
+        With a carrier: ask that, if it can tell. With several relays: the first that answers.
 
         :raises SendError: with the phase that failed
         """
-        if self.carrier is not None:
+        if self._plan is None:
+            return await self._verify(self.options, self.carrier)
+        for relay in self._plan.relays[:-1]:
+            with contextlib.suppress(SendError):
+                return await self._verify(relay.options, relay.carrier)
+        last = self._plan.relays[-1]
+        return await self._verify(last.options, last.carrier)
+
+    async def _verify(self, options: Options, carrier: Carrier | None) -> Verification:
+        if carrier is not None:
             self._bound()  # so that what it opens now is closed with the rest
-            return await verify_carrier(self.carrier)
-        return await verify(self.options, self._connector)
+            return await verify_carrier(carrier)
+        return await verify(options, self._connector)
 
     # -- room, events, statistics ----------------------------------------------------------------------------------
 
@@ -380,14 +420,22 @@ class Transporter:
         if self._closed:
             raise PoolClosed("the transporter is closed and takes no more messages", phase=Phase.QUEUE)
         self._loop = loop
-        if self.carrier is not None:
-            self._transport = Carriage(self.carrier, self.options, self._events.emit)
+        if self._plan is not None:
+            self._transport = Failover(self._plan, self.options, self._events.emit, self._relay)
         else:
-            make = pooled_smtp if self.options.pool else plain_smtp
-            self._transport = make(self.options, self._events.emit, self._connector)
+            self._transport = self._way_out(self.options, self.carrier, self._events.emit)
         most = self.options.max_connections * self.options.pipeline_depth
         self._preparing = Preparing(min(most, self.options.max_queue), self._tell_room)
         return self._transport
+
+    def _way_out(self, options: Options, carrier: Carrier | None, notify: Notify) -> Carriage | Pool:
+        if carrier is not None:
+            return Carriage(carrier, options, notify)
+        make = pooled_smtp if options.pool else plain_smtp
+        return make(options, notify, self._connector)
+
+    def _relay(self, relay: RelayPlan, notify: Notify) -> Carriage | Pool:
+        return self._way_out(relay.options, relay.carrier, notify)
 
     def _submit(
         self,
@@ -471,7 +519,10 @@ class Transporter:
             )
 
     def __repr__(self) -> str:
-        where = self.options.redacted_url() if self.carrier is None else name_of(self.carrier)
+        if self._plan is not None:
+            where = ", ".join(relay.name for relay in self._plan.relays)
+        else:
+            where = self.options.redacted_url() if self.carrier is None else name_of(self.carrier)
         return f"<Transporter {where}, {self._transport or 'not started'}>"
 
 

@@ -23,7 +23,20 @@ from ..message import Sealed
 from ..net.connect import Connector, connect
 from ..net.connection import Connection
 from ..options import Credentials, Options
-from ..policy.assignment import Assign, Close, Due, GiveUp, Open, Probe, Reserve, Slot, State, Wait, decide
+from ..policy.assignment import (
+    DOWN_AFTER,
+    Assign,
+    Close,
+    Due,
+    GiveUp,
+    Open,
+    Probe,
+    Reserve,
+    Slot,
+    State,
+    Wait,
+    decide,
+)
 from ..policy.backoff import half_jitter
 from ..policy.batch import next_batch
 from ..policy.rate import Limiter
@@ -420,6 +433,18 @@ class Pool:
         if retry_after is not None:
             copy.retry_after = retry_after
         return copy
+
+    def recall(self, error: SendError) -> None:
+        """End everything that waits with ``error``, so that it can go elsewhere; what is on the wire goes on.
+
+        Whoever recalls decides when the relay is tried again: the next message connects at once.
+        """
+        for lane in tuple(self._state.lanes.values()):
+            assert isinstance(lane, PoolLane)
+            self._fail_waiting(lane, error, error.retry_after)
+            lane.failures = min(lane.failures, DOWN_AFTER)
+            lane.retry_at = 0.0
+        self.schedule()
 
     # -- callers that give up --------------------------------------------------------------------------------------
 

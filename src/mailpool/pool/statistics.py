@@ -97,6 +97,7 @@ class PoolStats:
 
     ``queued`` messages wait for a connection, a token or a back-off, never more than ``max_queue``; ``held_back`` ones wait
     for their turn to be queued; those ``in_flight`` are on the wire. The rest counts what was, since the beginning.
+    ``relays`` has one for each when there are several; then the rest is their sum.
     """
 
     connections: int
@@ -126,3 +127,32 @@ class PoolStats:
     waited: Histogram
     took: Histogram
     learnt: tuple[Learnt, ...] = ()
+    relays: tuple[RelayStats, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayStats:
+    """One of several relays, at one moment.
+
+    ``name``        where it leads, without a secret
+    ``health``      ``"up"``, ``"down"`` or ``"probing"``: one message is there to see
+    ``retry_in``    seconds until a message goes there to see; 0 unless it is down
+    ``in_hand``     messages that it was given and that have no outcome there
+    ``given``       messages so far, those that it was given again counted again
+    ``sent``        of these, those that it took
+    ``moved_on``    of these, those that it did not take and that went back to be given to another, or to it again
+    ``went_down``   how often it went down
+    ``last_error``  why it, or a message there, failed last; None when nothing did
+    ``pool``        its own statistics
+    """
+
+    name: str
+    health: str
+    retry_in: float
+    in_hand: int
+    given: int
+    sent: int
+    moved_on: int
+    went_down: int
+    last_error: str | None
+    pool: PoolStats

@@ -19,6 +19,7 @@ from ..errors import (
     DeliveryUncertain,
     PoolClosed,
     QuotaExceeded,
+    SendError,
     Throttled,
     UnsupportedByServer,
     UsageError,
@@ -313,6 +314,21 @@ class Carriage:
         if error.retry_after is not None:
             copy.retry_after = max(0.0, self._quota_until - self._loop.time()) or error.retry_after
         return copy
+
+    def recall(self, error: SendError) -> None:
+        """End everything that waits with ``error``, so that it can go elsewhere; what is under way goes on."""
+        for delivery in self._queue.of(self._lane):
+            self._queue.leave(delivery)
+            self._settle(
+                delivery,
+                error.for_message(
+                    delivery.message_id,
+                    delivery.attempts,
+                    delivery.recipients(error.outcome, error.phase),
+                    may_have_been_delivered=delivery.may_have_been_delivered,
+                ),
+            )
+        self._schedule()
 
     # -- callers that give up --------------------------------------------------------------------------------------
 

@@ -1,0 +1,480 @@
+"""Several relays as one transport: who waits, which relay is next, and what becomes of a message that one did not take.
+
+Messages wait here and not at the relays: a relay is given a message when it has room for it. So little is where a relay
+dies, and each keeps its own connections, rate and limits. What may move on is decided by `policy.moving`, whether a
+relay is asked by `policy.breaker`, and which by `policy.balance`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ..errors import ConnectionFailed, PoolClosed, SendError, UsageError
+from ..message import Sealed
+from ..options import Credentials, Options
+from ..policy.assignment import Lane
+from ..policy.backoff import half_jitter
+from ..policy.balance import Strategy, choose, take_turn
+from ..policy.breaker import Health, Sign
+from ..pool.ledger import Ledger
+from ..pool.pending import Pending
+from ..pool.queue import Queue
+from ..pool.settlement import deadline_exceeded, pool_closed
+from ..pool.statistics import Counts, Histogram, PoolStats
+from ..results import Phase, SendResult
+from .adding_up import sum_of
+from .relay import Notify, Recallable, Relay, RelayPlan
+from .travelling import Next, Traveller, absorb, next_step, result, sign_of, told
+
+# Between two rounds of a message over all relays, in seconds (P-18).
+_BACKOFF_BASE = 1.0
+_BACKOFF_CAP = 60.0
+# How often a long queue is looked through for those that have waited too long, in seconds.
+_SWEEP = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The relays, and how messages are spread over them."""
+
+    relays: tuple[RelayPlan, ...]
+    strategy: Strategy = Strategy.FAILOVER
+    move_deferred: bool = False
+
+
+class Failover:
+    """See `mailpool.pool.pool.Pool` for what each method promises.
+
+    :param options: those of the whole; each relay has its own in ``plan``
+    :param notify: called as ``notify(event, *details)`` for everything that happens (P-33)
+    :param make: makes the transport of one relay
+    :param dice: where jitter comes from: a function that gives numbers in [0, 1)
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        options: Options,
+        notify: Notify,
+        make: Callable[[RelayPlan, Notify], Recallable],
+        *,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self._plan = plan
+        self._options = options
+        self._notify = notify
+        self._dice = dice
+        self._loop = asyncio.get_running_loop()
+        self._counts = Counts()
+        self._lane = Lane(None)
+        self._queue = Queue(options, lambda: None)
+        self._ledger = Ledger(self._counts, lambda *_: None)
+        self._waited = Histogram()
+        self._down_since: float | None = None  # when the last relay that was up went down
+        self._sweep_at = 0.0  # when to look for those that have waited too long, while no relay is up
+        self._had_room = False
+        self._room_waiters: list[asyncio.Future[None]] = []
+        self._scheduled = False
+        self._running = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._draining = False
+        self._closing = False
+        self._last: list[Traveller] = []  # those that had no outcome when closing began
+        self._relays: list[Relay] = []
+        for relay in plan.relays:
+            self._relays.append(
+                Relay(relay, make=make, on_event=self._heard, on_health=self._health_changed, dice=dice)
+            )
+        self._shares = [relay.share for relay in self._relays]
+        self._schedule()
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        sealed: Sealed,
+        *,
+        priority: int = 0,
+        deadline: float | None = None,
+        auth: Credentials | None = None,
+        may_wait: bool = True,
+    ) -> Pending:
+        """Give a message its place in the queue, or to a relay that has room; the future has its outcome.
+
+        :raises UsageError: an argument has no meaning here
+        :raises PoolClosed: ``close`` or ``drain`` has begun
+        :raises QueueFull: ``max_queue`` messages wait and this one may not
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            raise UsageError("this transport belongs to another event loop")
+        if auth is not None and not any(relay.takes_logins for relay in self._relays):
+            raise UsageError("auth: none of the relays knows logins for single messages")
+        if self._draining or self._closing:
+            raise PoolClosed(
+                "the transporter is closed and takes no more messages",
+                phase=Phase.QUEUE,
+                message_id=sealed.message_id,
+            )
+        now = self._loop.time()
+        if deadline is None:
+            deadline = self._options.deadline
+        traveller = Traveller(
+            sealed,
+            lane=self._lane,
+            future=Pending(loop=self._loop),
+            now=now,
+            priority=priority,
+            auth=auth,
+            until=None if deadline is None else now + deadline,
+        )
+        self._queue.append(traveller, may_wait=may_wait)
+        self._ledger.open[traveller] = None
+        traveller.future.subject = traveller
+        traveller.future.on_cancel = self._cancelled
+        if deadline is not None:
+            traveller.deadline = self._loop.call_later(deadline, self._deadline_passed, traveller, deadline)
+        self._run()
+        return traveller.future
+
+    def is_idle(self) -> bool:
+        """Whether a relay that is asked now has room, and nobody waits for it (P-20)."""
+        if self._draining or self._closing or self._queue.held_back or self._lane.due:
+            return False
+        return self._choose(None, self._loop.time()) is not None
+
+    async def room(self) -> bool:
+        """Wait until ``is_idle``; false when closing begins instead."""
+        while not (self._draining or self._closing):
+            if self.is_idle():
+                return True
+            self._had_room = False
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._room_waiters.append(waiter)
+            await waiter
+        return False
+
+    def _tell_room(self) -> None:
+        room = self.is_idle()
+        if room and not self._had_room:
+            self._wake_waiters()
+            self._notify("idle")
+        self._had_room = room
+
+    def _wake_waiters(self) -> None:
+        waiters, self._room_waiters = self._room_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- giving messages to relays ---------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        if not (self._scheduled or self._closing):
+            self._scheduled = True
+            self._loop.call_soon(self._run_scheduled)
+
+    def _run_scheduled(self) -> None:
+        self._scheduled = False
+        self._run()
+
+    def _run(self) -> None:
+        """Give away whatever has a place to go to, and see to it that the rest is looked at again in time."""
+        if self._running or self._closing:
+            return
+        self._running = True
+        try:
+            now = self._loop.time()
+            lane = self._lane
+            while lane.sleeping and lane.sleeping[0][0] <= now:
+                self._queue.wake_first(lane)
+            # Those that come back are few, and each has been to other relays.
+            for traveller in tuple(lane.alone):
+                relay = self._choose(traveller, now, takes=True)
+                if relay is not None:
+                    self._queue.leave(traveller)
+                    self._give(traveller, relay, now)
+            while True:
+                self._queue.admit()
+                head: Traveller | None = lane.line.peek()
+                relay = None if head is None else self._choose(head, now, takes=True)
+                if head is None or relay is None:
+                    break
+                self._queue.take(lane, alone=False)
+                self._give(head, relay, now)
+            if self._down_since is not None and self._sweep_at <= now:
+                self._sweep_at = self._give_up(now)
+            self._tell_room()
+            self._wake_at(self._next_look(now))
+        finally:
+            self._running = False
+
+    def _choose(self, traveller: Traveller | None, now: float, *, takes: bool = False) -> Relay | None:
+        """The relay for a message, or for one that has been nowhere yet. ``takes``: it is given one."""
+        admitted = []
+        alone = self._down_since is not None
+        for index, relay in enumerate(self._relays):
+            if not relay.breaker.admits(now, alone=alone):
+                continue
+            if traveller is not None and (
+                relay in traveller.refused_by
+                or relay in traveller.failed_on
+                or (traveller.auth is not None and not relay.takes_logins)
+            ):
+                continue
+            admitted.append(index)
+        with_room = [index for index in admitted if self._relays[index].transport.is_idle()]
+        chosen = choose(self._plan.strategy, self._shares, admitted, with_room)
+        if chosen is None:
+            return None
+        if takes and self._plan.strategy is Strategy.ROUND_ROBIN:
+            take_turn(self._shares, with_room, chosen)
+        return self._relays[chosen]
+
+    def _give(self, traveller: Traveller, relay: Relay, now: float) -> None:
+        if traveller.first_begun_at is None:
+            traveller.first_begun_at = now
+        left = None if traveller.until is None else max(traveller.until - now, 1e-6)
+        try:
+            future = relay.transport.submit(
+                traveller.unsent, priority=traveller.priority, deadline=left, auth=traveller.auth
+            )
+        except Exception as error:
+            # Whatever it is, it is the outcome of this message (P-14).
+            self._ledger.settle(traveller, error)
+            return
+        assert isinstance(future, Pending)
+        relay.gave(traveller, future, now)
+        traveller.relay = relay
+        future.add_done_callback(partial(self._ended, traveller, relay))
+
+    def _next_look(self, now: float) -> float:
+        """When something has to be looked at that tells nobody: silence, a back-off, a breaker whose time is over."""
+        wake = math.inf
+        for relay in self._relays:
+            if relay.hand and relay.breaker.health is not Health.DOWN:
+                wake = min(wake, relay.look(now))
+            # Without room somebody may wait for it, to pull.
+            if relay.breaker.health is Health.DOWN and (self._lane.waiting or not self._had_room):
+                opens_at = relay.breaker.opens_at(alone=self._down_since is not None)
+                wake = min(wake, opens_at if opens_at > now else math.inf)
+        if self._down_since is not None and self._lane.waiting:
+            wake = min(wake, self._sweep_at)
+        if self._lane.sleeping:
+            wake = min(wake, self._lane.sleeping[0][0])
+        return wake
+
+    def _wake_at(self, when: float) -> None:
+        if when >= self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = self._loop.call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._timer_at = math.inf
+        self._run()
+
+    # -- outcomes --------------------------------------------------------------------------------------------------
+
+    def _ended(self, traveller: Traveller, relay: Relay, future: asyncio.Future[SendResult]) -> None:
+        """A relay is done with a message: settle it, or let it move on."""
+        in_hand = relay.ended(traveller)
+        traveller.relay = None
+        if traveller.settled or future.cancelled():
+            relay.showed(Sign.NOTHING, None, probed=in_hand.probes)
+            self._schedule()
+            return
+        error = future.exception()
+        outcome = future.result() if error is None else error
+        now = self._loop.time()
+        if isinstance(outcome, SendResult):
+            relay.sent += 1
+            if not traveller.attempts and not outcome.rejected:  # nearly always
+                relay.showed(Sign.TAKEN, None, probed=in_hand.probes)
+                self._settle(traveller, outcome, now)
+                self._schedule()
+                return
+        if isinstance(outcome, PoolClosed):
+            absorb(traveller, outcome, move_deferred=False)
+            self._ledger.settle(traveller, pool_closed(traveller))
+        else:
+            sign = sign_of(outcome, traveller.auth is not None)
+            case = absorb(traveller, outcome, move_deferred=self._plan.move_deferred)
+            self._move(
+                traveller,
+                relay,
+                next_step(traveller, relay, case, self._open_to(traveller), self._options, now),
+            )
+            relay.showed(
+                sign,
+                error if isinstance(error, SendError) else None,
+                probed=in_hand.probes,
+                retry_after=getattr(error, "retry_after", None),
+            )
+        self._schedule()
+
+    def _open_to(self, traveller: Traveller) -> frozenset[Relay]:
+        return frozenset(relay for relay in self._relays if traveller.auth is None or relay.takes_logins)
+
+    def _move(self, traveller: Traveller, relay: Relay, step: Next) -> None:
+        now = self._loop.time()
+        if step is Next.SETTLE:
+            self._settle(traveller, result(traveller, now), now)
+            return
+        relay.moved_on += 1
+        if self._closing:
+            self._ledger.settle(traveller, pool_closed(traveller))
+            return
+        traveller.requeues += 1
+        self._counts.requeued += 1
+        self._notify("requeued", traveller.message_id, traveller.requeues)
+        wait = 0.0
+        if step is Next.ROUND:
+            wait = half_jitter(traveller.rounds, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
+        self._queue.put_to_sleep(traveller, now + wait)
+
+    def _settle(self, traveller: Traveller, outcome: SendResult | BaseException, now: float) -> None:
+        if isinstance(outcome, SendResult):
+            # Of the last relay it is known when MAIL was written.
+            if not traveller.requeues:
+                traveller.first_begun_at = now - outcome.took
+            begun_at = now if traveller.first_begun_at is None else traveller.first_begun_at
+            outcome.waited = max(0.0, begun_at - traveller.queued_at)
+            outcome.took = now - begun_at
+            self._waited.add(outcome.waited)
+        self._ledger.settle(traveller, outcome)
+
+    def _give_up(self, now: float) -> float:
+        """No relay is up: end those that have waited too long (P-19). Returns when to look again."""
+        assert self._down_since is not None
+        wait = self._options.connection_wait
+        wake = now + wait
+        waiting = self._queue.of(self._lane)
+        for traveller in waiting:
+            assert isinstance(traveller, Traveller)
+            until = max(traveller.queued_at, self._down_since) + wait
+            if until > now:
+                wake = min(wake, until)
+                continue
+            self._queue.leave(traveller)
+            self._ledger.settle(traveller, told(self._why_down(traveller), traveller))
+        return max(wake, now + _SWEEP) if len(waiting) > 100 else wake
+
+    def _why_down(self, traveller: Traveller) -> SendError:
+        if isinstance(traveller.error, SendError):
+            return traveller.error
+        for relay in self._relays:
+            if isinstance(relay.last_error, SendError):
+                return relay.last_error
+        return ConnectionFailed("no relay can be used", phase=Phase.CONNECT, temporary=True)
+
+    # -- what relays report ----------------------------------------------------------------------------------------
+
+    def _heard(self, relay: Relay, event: str, details: tuple[Any, ...]) -> None:
+        if event == "idle":
+            self._schedule()
+            return
+        if event == "clear" and any(other.transport.stats().connections for other in self._relays):
+            return
+        if event == "detached" and isinstance(details[1], SendResult):
+            # Its caller was told that it had given it up.
+            self._counts.sent += 1
+            self._counts.failed -= 1
+        self._notify(event, *details)
+
+    def _health_changed(self, relay: Relay, error: SendError | None) -> None:
+        up = relay.breaker.health is Health.UP
+        if any(other.breaker.health is Health.UP for other in self._relays):
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = self._loop.time()
+            self._sweep_at = self._down_since + self._options.connection_wait
+        if up:
+            self._notify("relay_up", relay.name)
+        else:
+            self._notify("relay_down", relay.name, error)
+        self._schedule()
+
+    # -- callers that give up --------------------------------------------------------------------------------------
+
+    def _cancelled(self, traveller: Traveller) -> None:
+        """Nobody waits for this one any more (P-27); a relay that has it knows how far it is."""
+        if traveller.settled:
+            return
+        if traveller.relay is None:
+            self._queue.leave(traveller)
+        else:
+            traveller.relay.hand[traveller].future.cancel()
+        self._ledger.settle(traveller, asyncio.CancelledError())
+        self._schedule()
+
+    def _deadline_passed(self, traveller: Traveller, seconds: float) -> None:
+        if traveller.settled or traveller.relay is not None:
+            return  # the relay that has it was told the same deadline
+        self._queue.leave(traveller)
+        self._ledger.settle(traveller, deadline_exceeded(traveller, seconds, Phase.QUEUE, on_its_way=False))
+        self._schedule()
+
+    # -- closing ---------------------------------------------------------------------------------------------------
+
+    async def drain(self, timeout: float | None = None, *, close_timeout: float = 10.0) -> list[Sealed]:
+        """Take nothing new, send what is queued, then close (P-30). Returns what could not be sent in time.
+
+        :param timeout: seconds for what is queued
+        :param close_timeout: seconds more for what is on the wire then
+        """
+        self._draining = True
+        self._wake_waiters()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._ledger.all_settled()
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            await self.close(0)
+            raise
+        return await self.close(close_timeout)
+
+    async def close(self, timeout: float = 10.0) -> list[Sealed]:
+        """End what waits, let what is on the wire finish, close all relays (P-29). Returns what was not sent.
+
+        :param timeout: seconds for what is on the wire
+        """
+        if not self._closing:
+            self._closing = True
+            self._wake_waiters()
+            if self._timer is not None:
+                self._timer.cancel()
+            self._last = [one for one in self._ledger.open if isinstance(one, Traveller)]
+            for traveller in self._last:
+                if traveller.relay is None:
+                    self._ledger.settle(traveller, pool_closed(traveller))
+            self._queue.clear()
+        # Cancelled with us, each closes at once.
+        await asyncio.gather(*(relay.transport.close(timeout) for relay in self._relays))
+        await self._ledger.all_settled()
+        # Each is returned once, be it by a later ``close`` when the first one was cancelled.
+        last, self._last = self._last, []
+        return [traveller.unsent for traveller in last if traveller.was_not_sent]
+
+    # -- seeing ----------------------------------------------------------------------------------------------------
+
+    def stats(self) -> PoolStats:
+        """A snapshot (P-32); ``relays`` has each."""
+        now = self._loop.time()
+        relays = tuple(relay.stats(now) for relay in self._relays)
+        return sum_of(relays, self._queue, self._counts, waited=self._waited, took=self._ledger.took)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing else "draining" if self._draining else "open"
+        up = sum(relay.breaker.health is Health.UP for relay in self._relays)
+        return f"<Failover {state}, {up} of {len(self._relays)} relays up, {len(self._queue)} waiting>"
