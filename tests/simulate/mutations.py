@@ -57,8 +57,8 @@ MUTATIONS: Final = (
     Mutation(
         "a back-off that ends wakes nobody",
         _ASSIGNMENT,
-        "            wake = min(wake, at)\n        if lane.line or lane.alone:",
-        "        if lane.line or lane.alone:",
+        "            wake = min(wake, at)\n        if lane.adaptive is not None and lane.total",
+        "        if lane.adaptive is not None and lane.total",
     ),
     Mutation(
         "what was begun is not written",
@@ -127,8 +127,8 @@ MUTATIONS: Final = (
     Mutation(
         "MAILMAX of the server is ignored",
         _ROSTER,
-        "self._lifetime(lane), connection.session.capabilities.limits.mail_max or math.inf",
-        "self._lifetime(lane), math.inf",
+        "connection.session.capabilities.limits.mail_max or math.inf,",
+        "math.inf,",
     ),
     Mutation(
         "RCPTMAX of the server is ignored",
@@ -220,7 +220,7 @@ MUTATIONS: Final = (
     Mutation(
         "what was answered before the connection was lost is forgotten",
         _ROSTER,
-        "        self._take_finished(connection)\n        # A reply",
+        "        self._take_finished(connection, slot)\n        # A reply",
         "        connection.pipeline.finished.clear()\n        # A reply",
     ),
     Mutation(
