@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mailpool import Attachment, Sealed, SendResult
+from mailpool import Attachment, MessageError, Sealed, SendResult
 
 
 async def later() -> AsyncIterator[bytes]:
@@ -110,3 +110,20 @@ def test_a_copy_of_a_spooled_message_closes_no_descriptor_of_another(
         del sealed
         gc.collect()
         os.fstat(other.fileno())
+
+
+@pytest.mark.parametrize("field", ["attachments", "alternatives", "text"])
+def test_a_field_that_holds_itself_is_refused(play: Any, field: str) -> None:
+    held: list[Any] = []
+    held.append(held)
+    content: dict[str, Any] = {}
+    content["content"] = content
+    raw: dict[str, Any] = {}
+    raw["raw"] = raw
+
+    async def story(relay: Any) -> None:
+        for value in (held, content, raw, [content], [raw]):
+            with pytest.raises(MessageError):
+                relay.send(0, **{field: value})
+
+    assert play(story).messages == []

@@ -41,21 +41,21 @@ def must_wait(fields: Fields, access: Access) -> bool:
     return any(_must_wait(fields[name], access) for name in CONTENT_FIELDS if name in fields)
 
 
-def _must_wait(value: Any, access: Access) -> bool:
-    if value is None or isinstance(value, str | bytes):
+def _must_wait(value: Any, access: Access, depth: int = 0) -> bool:
+    if value is None or isinstance(value, str | bytes) or depth == _DEEPEST:
         return False
     if isinstance(value, list | tuple):
-        return any(_must_wait(item, access) for item in value)
+        return any(_must_wait(item, access, depth + 1) for item in value)
     if isinstance(value, Attachment):
         return (
-            _must_wait(value.content, access)
-            or _must_wait(value.raw, access)
+            _must_wait(value.content, access, depth + 1)
+            or _must_wait(value.raw, access, depth + 1)
             or (access.urls and (_is_url(value.href) or _is_url(value.path)))
         )
     if isinstance(value, Mapping):
         return (
-            _must_wait(value.get("content"), access)
-            or _must_wait(value.get("raw"), access)
+            _must_wait(value.get("content"), access, depth + 1)
+            or _must_wait(value.get("raw"), access, depth + 1)
             or (access.urls and (_is_url(value.get("href")) or _is_url(value.get("path"))))
         )
     return _is_async(value)
