@@ -21,6 +21,7 @@ from .errors import (
     MessageError,
     PoolClosed,
     ProtocolError,
+    ProxyFailed,
     QueueFull,
     QuotaExceeded,
     Rejected,
@@ -35,6 +36,7 @@ from .errors import (
 from .message import Attachment, MailMerge, Markup, Merged, Message, Sealed
 from .message.dkim import dkim_record
 from .option_oauth2 import OAuth2
+from .option_proxy import Proxy
 from .options import Credentials, Options, Rate, TLSOptions
 from .pool.statistics import Histogram, PoolStats, RelayStats
 from .presets import Preset, services
@@ -92,6 +94,8 @@ __all__ = [
     "PoolStats",
     "Preset",
     "ProtocolError",
+    "Proxy",
+    "ProxyFailed",
     "QueueFull",
     "QuotaExceeded",
     "Rate",

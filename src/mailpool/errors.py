@@ -154,6 +154,10 @@ class LookupFailed(ConnectionFailed):
     """The host name could not be resolved."""
 
 
+class ProxyFailed(ConnectionFailed):
+    """The proxy could not be reached, did not let us in, or could not reach the server itself."""
+
+
 class TLSFailed(ConnectionFailed):
     """No trustworthy TLS connection: the certificate, the host name, the version, or STARTTLS refused."""
 

@@ -22,7 +22,7 @@ _URL = re.compile(
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>\d{1,5}))?")
 _NOT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\x9f]")
-_NOT_IN_QUERY = frozenset({"host", "port", "auth", "sock", "defaults", "dkim", "smime", "tls", "url"})
+_NOT_IN_QUERY = frozenset({"host", "port", "auth", "sock", "dial", "defaults", "dkim", "smime", "tls", "url"})
 # Of auth; what is no text cannot be said in a URL.
 _OF_AUTH = (OAUTH2_FIELDS | {"type", "method"}) - {"params", "on_refresh_token"}
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,60}")

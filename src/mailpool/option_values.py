@@ -202,6 +202,12 @@ def socket(name: str, value: object) -> Any:
     return value
 
 
+def function(name: str, value: object) -> Any:
+    if not callable(value):
+        raise wrong(name, f"must be a function, not {type(value).__name__}")
+    return value
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Values that options are made of.
 

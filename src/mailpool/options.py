@@ -21,6 +21,7 @@ from .access import Access
 from .dkim_key import DkimKey, dkim_keys
 from .errors import ConfigurationError
 from .mechanism_names import FOR_TOKEN, meets
+from .option_proxy import Proxy
 from .option_url import parse_url
 from .option_values import Credentials, Rate, TLSOptions, unknown, wrong
 from .smime_identity import Smime
@@ -57,6 +58,9 @@ class Options:
     :param unix_socket: path of a Unix socket to use in place of host and port
     :param sock: a connected socket to use; ``secure`` still says whether TLS is to be done on it
     :param local_address: IP address of this machine to connect from
+    :param proxy: a `Proxy`, a mapping of its fields, or its URL: what stands between us and the server
+    :param dial: ``async def dial(host, port, timeout)`` returns a connected socket, in place of our own connecting; TLS is
+        then done on it as on any other
     :param name: what EHLO says; ``None``: this machine's name
     :param service: canonical name of the preset that was merged in; by itself it merges nothing here
 
@@ -124,6 +128,8 @@ class Options:
     unix_socket: str | None = None
     sock: Any = None
     local_address: str | None = None
+    proxy: Proxy | None = None
+    dial: Any = None
     name: str | None = None
     service: str | None = None
 
@@ -211,6 +217,7 @@ class Options:
             raise wrong("sock", "is given together with unix_socket; keep one")
         if self.local_address is not None and (self.sock is not None or self.unix_socket is not None):
             raise wrong("local_address", "has no meaning with sock or unix_socket")
+        self._refuse_two_ways()
         if self.sock is not None and self.pool:
             raise wrong("sock", "is one connection, and a pool needs to open its own")
         if self.min_connections > self.max_connections:
@@ -225,6 +232,14 @@ class Options:
             raise wrong("auth_method", f"is {self.auth_method!r}, but auth says {self.auth.method!r}")
         if self.min_mechanism is not None:
             self._refuse_what_is_too_weak(self.min_mechanism)
+
+    def _refuse_two_ways(self) -> None:
+        for name in ("proxy", "dial"):
+            for other in ("sock", "unix_socket", "dial" if name == "proxy" else "local_address"):
+                if getattr(self, name) is not None and getattr(self, other) is not None:
+                    raise wrong(name, f"is given together with {other}; keep one")
+        if self.proxy is not None:
+            self.proxy.refuse_server(self.host)
 
     def _refuse_what_is_too_weak(self, least: str) -> None:
         """What no server could mend is said at once."""
@@ -261,8 +276,8 @@ class Options:
         """Whether the bytes stay on this machine, so that ``auth`` needs no TLS."""
         if self.unix_socket is not None:
             return True
-        if self.sock is not None:
-            return False  # nobody knows where it leads
+        if self.sock is not None or self.dial is not None or self.proxy is not None:
+            return False  # nobody knows where it leads, and a proxy has a localhost of its own
         if check.is_ip(self.host):
             address = ipaddress.ip_address(self.host)
             mapped = getattr(address, "ipv4_mapped", None)
@@ -296,6 +311,8 @@ _RULES: dict[str, check.Check] = {
     "unix_socket": check.or_none(check.text),
     "sock": check.or_none(check.socket),
     "local_address": check.or_none(check.ip),
+    "proxy": check.or_none(lambda name, value: Proxy.of(value)),
+    "dial": check.or_none(check.function),
     "name": check.or_none(check.ehlo_name),
     "service": check.or_none(check.text),
     "starttls": check.one_of("auto", "required", "opportunistic", "never"),
@@ -370,6 +387,7 @@ _ELSEWHERE = {
     "connection": "sock",
     "socket": "sock",
     "socketPath": "unix_socket",
+    "getSocket": "dial=an async function (host, port, timeout) that returns a connected socket",
     "user": "auth=(user, password)",
     "username": "auth=(user, password)",
     "password": "auth=(user, password)",

@@ -16,6 +16,7 @@ class Phase(enum.StrEnum):
     QUEUE = "waiting in the queue"
     LOOKUP = "name look-up"
     CONNECT = "connecting"
+    PROXY = "proxy handshake"
     TLS = "TLS handshake"
     GREETING = "greeting"
     EHLO = "EHLO"

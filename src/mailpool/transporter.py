@@ -24,7 +24,7 @@ from .errors import ConfigurationError, PoolClosed, QueueFull, SendError, UsageE
 from .events import Events, Handler
 from .hooks import Hook
 from .message import Sealed
-from .net.connect import Connector, connect
+from .net.connect import Connector, connect, prepare
 from .options import Credentials, Options, parse_options
 from .pool.pool import Pool
 from .pool.statistics import PoolStats
@@ -130,6 +130,7 @@ class Transporter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._preparation = Preparation(options, self._tell_repair)
+        prepare(options)
         self._preparing: Preparing  # made with the transport
 
     # -- sending ---------------------------------------------------------------------------------------------------

@@ -133,6 +133,7 @@ async def test_a_client_certificate_is_shown(authority: Authority, tmp_path: Pat
     context.load_verify_locations(cadata=authority.ca_pem)
     certificate, key = authority.write_certificate(tmp_path, "client.example")
     ca_file = str(authority.write_ca(tmp_path / "ca.pem"))
+    (tmp_path / "other").mkdir()
     tls = {"ca_file": ca_file, "cert_file": str(certificate), "key_file": str(key)}
     async with ScriptedServer(tls=context, implicit_tls=implicit) as server:
         where = {"host": HERE, "port": server.port, "secure": implicit, "connection_wait": 0}
@@ -142,6 +143,14 @@ async def test_a_client_certificate_is_shown(authority: Authority, tmp_path: Pat
         with pytest.raises(ConnectionFailed):
             await stranger.send_mail(MAIL)
         await stranger.close()
+        # Of the same name, by an authority that the server does not know.
+        other, its_key = Authority().write_certificate(tmp_path / "other", "client.example")
+        forger = create_transport(
+            **where, tls={"ca_file": ca_file, "cert_file": str(other), "key_file": str(its_key)}
+        )
+        with pytest.raises(ConnectionFailed):
+            await forger.send_mail(MAIL)
+        await forger.close()
     assert [message.tls for message in server.messages] == [True]
 
 

@@ -149,6 +149,7 @@ async def test_tls06_the_name_to_be_found_can_be_given(
 
 
 @pytest.mark.rule("TLS-02")
+@pytest.mark.rule("TLS-03")
 @pytest.mark.parametrize("starttls", ["auto", "required"])
 @pytest.mark.parametrize("auth", [None, ("me", "secret")])
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ DEFAULTS = {
     "host": "localhost", "port": None, "secure": None, "pool": False, "max_connections": 5, "max_messages": 100,
     "max_requeues": -1, "rate": (), "rate_limit": None, "rate_delta": 1000, "auth": None, "auth_method": None, "min_mechanism": None,
     "allow_cleartext_auth": False, "service": None, "starttls": "auto", "servername": None, "name": None,
-    "local_address": None, "unix_socket": None, "sock": None, "dns_timeout": 30, "connection_timeout": 120,
+    "local_address": None, "unix_socket": None, "sock": None, "proxy": None, "dial": None, "dns_timeout": 30, "connection_timeout": 120,
     "greeting_timeout": 30, "socket_timeout": 600, "command_timeout": None, "deadline": None, "idle_timeout": 60,
     "max_age": None, "min_connections": 0, "check_after": None, "connection_wait": 30, "auth_retry_after": 60,
     "max_throttle_wait": 300, "max_queue": 10_000, "pipeline_depth": 1, "max_recipients": None,

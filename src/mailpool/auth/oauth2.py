@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -12,6 +13,7 @@ from urllib.parse import quote_plus
 
 from ..errors import TokenFailed
 from ..option_oauth2 import OAuth2
+from ..option_proxy import Proxy
 from ..results import Phase
 from .post import Answer, post_form
 from .service_account import assertion
@@ -35,15 +37,24 @@ class Issued:
 
 
 async def request_token(
-    source: OAuth2, user: str, refresh_token: str | None, now: float, post: Post = post_form
+    source: OAuth2,
+    user: str,
+    refresh_token: str | None,
+    now: float,
+    post: Post = post_form,
+    *,
+    proxy: Proxy | None = None,
 ) -> Issued:
     """Ask once; for a claim that our clock has spoilt, once more by the server's clock.
 
     :param user: whom a service account acts for
     :param refresh_token: the one to use: the configured one, or what has replaced it
     :param now: our clock, in seconds since 1970
+    :param proxy: what stands between us and the token server
     :raises TokenFailed: with the server's own code and description; temporary where time may mend it
     """
+    if proxy is not None:
+        post = functools.partial(post, proxy=proxy)
     form = _form(source, user, refresh_token, now)
     answer = await _ask(source, form, post)
     try:

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from ..errors import ConnectionFailed, TokenFailed
-from ..net.dial import dial
+from ..net.connect import connect
+from ..option_proxy import Proxy
 from ..options import Options
 from ..results import Phase
 
@@ -31,13 +32,19 @@ class Answer:
 
 
 async def post_form(
-    url: str, form: Mapping[str, str], *, timeout: float, ca_file: str | None = None
+    url: str,
+    form: Mapping[str, str],
+    *,
+    timeout: float,
+    ca_file: str | None = None,
+    proxy: Proxy | None = None,
 ) -> Answer:
     """Send ``form`` and return what comes back, whatever its status: a redirect is an answer as any other.
 
     :param url: begins with ``https``; the certificate is checked in every case
     :param timeout: seconds for all of it
     :param ca_file: PEM file of the authorities to trust in place of the system's
+    :param proxy: what stands between us and the server; it is told its name and nothing of what is sent
     :raises TokenFailed: there is no answer; temporary where time may mend that
     """
     try:
@@ -51,9 +58,10 @@ async def post_form(
     except OSError as error:
         raise _failed(f"cannot be asked: ca_file cannot be read: {error}", url) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False  # RFC 9525 §2
     try:
         async with asyncio.timeout(timeout):
-            return await _exchange(h11, url, urlencode(form).encode("ascii"), context)
+            return await _exchange(h11, url, urlencode(form).encode("ascii"), context, proxy)
     except TimeoutError:
         raise _failed(f"gave no answer within {timeout:g} s", url, temporary=True) from None
     except ssl.SSLCertVerificationError as error:
@@ -67,7 +75,7 @@ async def post_form(
         raise _failed(f"cannot be reached: {error}", url, temporary=True) from error
 
 
-async def _exchange(h11: Any, url: str, body: bytes, context: ssl.SSLContext) -> Answer:
+async def _exchange(h11: Any, url: str, body: bytes, context: ssl.SSLContext, proxy: Proxy | None) -> Answer:
     """One request and its answer on a connection of their own (RFC 9112)."""
     parts = urlsplit(url)
     headers = {
@@ -81,12 +89,11 @@ async def _exchange(h11: Any, url: str, body: bytes, context: ssl.SSLContext) ->
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     http = h11.Connection(h11.CLIENT)
     request = http.send(h11.Request(method="POST", target=target, headers=list(headers.items())))
-    sock = await dial(Options(host=str(parts.hostname), port=parts.port or 443))
-    try:
-        reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=parts.hostname)
-    except BaseException:
-        sock.close()
-        raise
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    there = Options(host=str(parts.hostname), port=parts.port or 443, secure=True, proxy=proxy)
+    transport = await connect(there, protocol, context)
+    writer = asyncio.StreamWriter(transport, protocol, reader, asyncio.get_running_loop())
     try:
         writer.write(request + http.send(h11.Data(data=body)) + http.send(h11.EndOfMessage()))
         return await _read(h11, http, reader, url)

@@ -7,6 +7,7 @@ provider has replaced is replaced for both. Connections that are open go on with
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
 import math
@@ -18,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import AuthenticationFailed, SendError, TimedOut
 from ..option_oauth2 import OAuth2
+from ..option_proxy import Proxy
 from ..options import Credentials
 from ..results import Phase
 from .oauth2 import Issued, lifetime_of, request_token
@@ -37,7 +39,8 @@ _FEW = 1_000
 _NO_TOKEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 Notify = Callable[..., None]
-Request = Callable[[OAuth2, str, "str | None", float], Awaitable[Issued]]
+# Called as request(source, user, refresh_token, now), with proxy=… where there is one.
+Request = Callable[..., Awaitable[Issued]]
 
 
 class Tokens:
@@ -67,12 +70,18 @@ class Tokens:
         return found
 
     async def token(
-        self, credentials: Credentials, notify: Notify = lambda *_: None, *, refused: str | None = None
+        self,
+        credentials: Credentials,
+        notify: Notify = lambda *_: None,
+        *,
+        refused: str | None = None,
+        proxy: Proxy | None = None,
     ) -> str | None:
         """The token to log in with now; None where ``credentials`` have none.
 
         :param notify: called as ``notify("token", user, expires)`` when a new one came, with Unix time or None
         :param refused: one that the server did not take: it will not be given again
+        :param proxy: what stands between us and the token server
         :raises TokenFailed: the token server refused, or gave none
         :raises AuthenticationFailed: the user's function failed; temporary
         :raises TimedOut: the user's function took too long; temporary
@@ -85,7 +94,8 @@ class Tokens:
         if identity is None:
             self._sweep()
             identity = self._identities[key] = _Identity(credentials.user, source)
-        return await identity.token(self._request, self._wall, notify, refused)
+        request = self._request if proxy is None else functools.partial(self._request, proxy=proxy)
+        return await identity.token(request, self._wall, notify, refused)
 
     def _sweep(self) -> None:
         """A program may send for very many people: those whose token has died are forgotten now and then."""

@@ -34,6 +34,7 @@ LoginHook = Callable[[bool], Awaitable[str | None]]
 _BUFFER = 16_384
 # Octets that are written before others have their turn: some milliseconds, with base64 and TLS.
 _ONE_TURN = 262_144
+_OF_TLS = frozenset({"ssl_object", "peercert", "cipher"})
 
 
 class Owner(Protocol):
@@ -461,7 +462,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def transport_info(self, name: str) -> Any:
         """What asyncio knows of the transport: ``"peername"``, ``"ssl_object"``, ``"peercert"`` …"""
-        return None if self._transport is None else self._transport.get_extra_info(name)
+        if self._transport is None:
+            return None
+        found = self._transport.get_extra_info
+        if name in _OF_TLS and self._context is not None and not self._context.has_made(found("ssl_object")):
+            return None  # the TLS is with a proxy, and says nothing about the server
+        return found(name)
 
     def _phase(self) -> Phase:
         """What is waited for; in the handshake the one who waits knows better."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import inspect
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
-from ..errors import ConnectionFailed, LookupFailed, TimedOut
+from ..errors import ConnectionFailed, LookupFailed, ProxyFailed, SendError, TimedOut
 from ..options import Options
 from ..results import Phase
 from .resolve import Address, resolve
@@ -20,65 +21,128 @@ ATTEMPT_DELAY = 0.25
 _LATER = {socket.EAI_AGAIN, getattr(socket, "EAI_SYSTEM", None), getattr(socket, "EAI_MEMORY", None)}
 
 
-async def dial(options: Options) -> socket.socket:
-    """A connected, non-blocking socket to the server of ``options``.
+class Patience:
+    """The ``connection_timeout`` of one connection: it begins when the addresses are known, and all steps share it."""
 
-    :raises LookupFailed: the name does not resolve; ``temporary`` unless it does not exist
-    :raises TimedOut: no answer within ``dns_timeout`` or ``connection_timeout``
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._ends = asyncio.get_running_loop().time() + seconds
+
+    @contextlib.asynccontextmanager
+    async def step(self, phase: Phase, what: str, advice: str = "") -> AsyncIterator[None]:
+        """One step; when time is up in it, ``TimedOut`` says that there was no ``what``."""
+        try:
+            async with asyncio.timeout_at(self._ends):
+                yield
+        except TimeoutError:
+            raise TimedOut(
+                f"no {what} within {self.seconds:g} s{advice}", phase=phase, temporary=True
+            ) from None
+
+
+async def dial(options: Options, addresses: Sequence[Address], patience: Patience) -> socket.socket:
+    """A connected, non-blocking socket to the server of ``options``, or to its proxy.
+
+    :param addresses: where that is; `look_up` gives them. Not looked at where the options name a way of their own
+    :raises TimedOut: no answer in time
     :raises ConnectionFailed: refused or unreachable at every address
     """
     if options.sock is not None:
-        sock: socket.socket = options.sock
-        if sock.fileno() < 0:
-            raise ConnectionFailed(
-                "the socket handed in is closed: it carries one connection, and without pool=True each message needs one",
-                phase=Phase.CONNECT,
-            )
-        sock.setblocking(False)
-        return sock
-    where = options.unix_socket or f"{options.host} port {options.effective_port}"
+        return _ready(options.sock)
+    where = _where(options)
     try:
-        if options.unix_socket is not None:
-            async with asyncio.timeout(options.connection_timeout):
+        async with patience.step(
+            Phase.CONNECT,
+            f"connection to {where}",
+            ": a firewall may drop the packets, or the port is wrong",
+        ):
+            if options.dial is not None:
+                return await _dialled(options, patience)
+            if options.unix_socket is not None:
                 return await _connect((socket.AF_UNIX, (options.unix_socket,)), None)
-        addresses = await _addresses(options)
-        async with asyncio.timeout(options.connection_timeout):
             return await _race(addresses, options.local_address)
-    except TimeoutError:
-        raise TimedOut(
-            f"no connection to {where} within {options.connection_timeout:g} s: a firewall may drop the packets, "
-            "or the port is wrong",
-            phase=Phase.CONNECT,
-            temporary=True,
-        ) from None
     except OSError as error:
-        raise ConnectionFailed(
+        kind = ConnectionFailed if options.proxy is None else ProxyFailed
+        raise kind(
             f"cannot connect to {where}: {_words(error)}", phase=Phase.CONNECT, temporary=True
         ) from error
 
 
-async def _addresses(options: Options) -> list[Address]:
-    family = socket.AF_UNSPEC
-    if options.local_address is not None:
-        family = socket.AF_INET6 if ":" in options.local_address else socket.AF_INET
+def _where(options: Options) -> str:
+    if options.proxy is not None:
+        return f"the proxy {options.proxy.url}"
+    return options.unix_socket or f"{options.host} port {options.effective_port}"
+
+
+def _ready(sock: socket.socket) -> socket.socket:
+    if sock.fileno() < 0:
+        raise ConnectionFailed(
+            "the socket handed in is closed: it carries one connection, and without pool=True each message needs one",
+            phase=Phase.CONNECT,
+        )
+    sock.setblocking(False)
+    return sock
+
+
+async def _dialled(options: Options, patience: Patience) -> socket.socket:
+    """What the user's own function connected."""
+    try:
+        made = options.dial(options.host, options.effective_port, patience.seconds)
+        if inspect.isawaitable(made):
+            made = await made
+    except (SendError, OSError):
+        raise
+    except Exception as error:
+        # Its text is the function's own and may hold a secret; it is in the cause, for those who look there.
+        raise ConnectionFailed(
+            f"dial raised {type(error).__name__}", phase=Phase.CONNECT, temporary=True
+        ) from error
+    # No other kind has what TLS and the event loop need; one that is used up would be mistaken for the server's doing.
+    if not isinstance(made, socket.socket) or made.fileno() < 0:
+        raise ConnectionFailed(
+            f"dial must return a connected socket.socket that is open, not {type(made).__name__}"
+            + (" that is closed" if isinstance(made, socket.socket) else ""),
+            phase=Phase.CONNECT,
+        )
+    made.setblocking(False)
+    return made
+
+
+async def look_up(
+    options: Options, host: str, port: int, *, family: int = socket.AF_UNSPEC, option: str = "host"
+) -> list[Address]:
+    """The addresses of ``host``, in the order in which to try them.
+
+    :param family: only addresses of this one
+    :param option: which option named the host, for errors
+    :raises LookupFailed: the name does not resolve; ``temporary`` unless it does not exist
+    :raises TimedOut: no answer within ``dns_timeout``
+    """
     try:
         async with asyncio.timeout(options.dns_timeout):
-            found = await resolve(options.host, options.effective_port, family=family)
+            found = await resolve(host, port, family=family)
     except TimeoutError:
         raise TimedOut(
-            f"the name server gave no address for {options.host} within {options.dns_timeout:g} s",
+            f"the name server gave no address for {host} within {options.dns_timeout:g} s",
             phase=Phase.LOOKUP,
             temporary=True,
         ) from None
     except (socket.gaierror, UnicodeError) as error:
         later = isinstance(error, socket.gaierror) and error.errno in _LATER
         raise LookupFailed(
-            f"the host {options.host!r} could not be resolved: {_words(error)}"
-            + ("" if later else ". Check the spelling of host"),
+            f"the {option} {host!r} could not be resolved: {_words(error)}"
+            + ("" if later else f". Check the spelling of {option}"),
             phase=Phase.LOOKUP,
             temporary=later,
         ) from error
     return interleave(found)
+
+
+def own_family(options: Options) -> int:
+    """The family of ``local_address``: from there no address of another one is reached."""
+    if options.local_address is None:
+        return socket.AF_UNSPEC
+    return socket.AF_INET6 if ":" in options.local_address else socket.AF_INET
 
 
 def interleave(addresses: Sequence[Address]) -> list[Address]:

@@ -315,4 +315,5 @@ def _tls_context(paths: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
     """One for all: to load the system's authorities takes longer than many a fetch. ``paths`` says where they are."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False  # RFC 9525 §2
     return context

@@ -6,10 +6,12 @@ only, and with it the host name that was verified.
 
 from __future__ import annotations
 
+import functools
 import ssl
 from typing import Any
 
 from ..errors import ConfigurationError, TLSFailed
+from ..option_proxy import Proxy
 from ..options import Options, TLSOptions
 from ..results import Phase
 
@@ -25,15 +27,33 @@ def context_for(options: Options) -> ResumingContext:
     return ResumingContext(_build(tls if tls is not None else TLSOptions()))
 
 
-def _build(tls: TLSOptions) -> ssl.SSLContext:
+def proxy_context(proxy: Proxy) -> ssl.SSLContext:
+    """The context for TLS with an ``https`` proxy; one for all connections to it.
+
+    :raises ConfigurationError: a certificate or key file cannot be loaded
+    """
+    if isinstance(proxy.tls, ssl.SSLContext):
+        return proxy.tls
+    return _for_proxies(proxy.tls, ssl.get_default_verify_paths())
+
+
+@functools.lru_cache(maxsize=8)
+def _for_proxies(tls: TLSOptions, paths: ssl.DefaultVerifyPaths) -> ssl.SSLContext:
+    """``paths`` says where the system's authorities are: to load them takes longer than to connect."""
+    return _build(tls, "proxy.tls")
+
+
+def _build(tls: TLSOptions, option: str = "tls") -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls.ca_file, cadata=tls.ca_data)
         if tls.cert_file is not None:
             context.load_cert_chain(tls.cert_file, tls.key_file, tls.key_password)
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"tls: a certificate or key cannot be loaded: {error}", option="tls"
+            f"{option}: a certificate or key cannot be loaded: {error}", option=option
         ) from error
+    # A name in the subject proves nothing (RFC 9525 §2).
+    context.hostname_checks_common_name = False
     context.minimum_version = ssl.TLSVersion[tls.min_version.replace(".", "_")]
     if not tls.verify:
         context.check_hostname = False
@@ -76,8 +96,14 @@ class ResumingContext(ssl.SSLContext):
             session=self._session,
         )
 
+    def has_made(self, ssl_object: Any) -> bool:
+        """Whether this TLS is with the server, and not with a proxy on the way to it."""
+        return getattr(ssl_object, "context", self.inner) is self.inner
+
     def keep_session(self, ssl_object: Any) -> None:
         """Take the session at the end of a connection: with TLS 1.3 the ticket comes after the handshake."""
+        if not self.has_made(ssl_object):
+            return  # it is of the TLS with a proxy
         session = getattr(ssl_object, "session", None)
         if session is not None and session.has_ticket:
             self._session = session
@@ -94,17 +120,42 @@ _LASTING = (
 
 
 def tls_error(error: ssl.SSLError, options: Options) -> TLSFailed:
-    """What went wrong in a handshake, in words; ``temporary`` unless time will not mend it."""
+    """What went wrong in a handshake with the server, in words; ``temporary`` unless time will not mend it."""
     where = options.effective_servername
+    if not options.effective_secure:
+        in_clear = None
+    else:
+        in_clear = (
+            f"{where} does not speak TLS from the first byte on port {options.effective_port}; "
+            "use secure=False: STARTTLS is then used by itself"
+        )
+    advice = "give its authority with tls={'ca_file': …}, or the right name with servername"
+    return _in_words(error, where, advice, in_clear, Phase.TLS)
+
+
+def proxy_tls_error(error: ssl.SSLError, proxy: Proxy) -> TLSFailed:
+    """The same for a handshake with an ``https`` proxy."""
+    where = f"the proxy {proxy.url}"
+    advice = "give its authority with proxy={'url': …, 'tls': {'ca_file': …}}"
+    return _in_words(error, where, advice, f"{where} does not speak TLS; write http://", Phase.PROXY)
+
+
+def _in_words(
+    error: ssl.SSLError, where: str, untrusted: str, in_clear: str | None, phase: Phase
+) -> TLSFailed:
+    """
+    :param untrusted: what to do about a certificate that is not trusted
+    :param in_clear: what is wrong when the other side speaks no TLS, where that is known
+    """
     reason = error.reason or ""
     lasting = isinstance(error, ssl.SSLCertVerificationError) or any(word in reason for word in _LASTING)
     if isinstance(error, ssl.SSLCertVerificationError):
-        words = f"the certificate of {where} is not trusted: {error.verify_message}"
-        advice = "give its authority with tls={'ca_file': …}, or the right name with servername"
-    elif "WRONG_VERSION_NUMBER" in reason and options.effective_secure:
-        words = f"{where} does not speak TLS from the first byte on port {options.effective_port}"
-        advice = "use secure=False: STARTTLS is then used by itself"
+        words = f"the certificate of {where} is not trusted: {error.verify_message}; {untrusted}"
+    elif "WRONG_VERSION_NUMBER" in reason and in_clear is not None:
+        words = in_clear
     else:
-        words = f"the TLS handshake with {where} failed: {reason or error}"
-        advice = "the server's TLS versions or certificates may not suit"
-    return TLSFailed(f"{words}; {advice}", phase=Phase.TLS, temporary=not lasting)
+        words = (
+            f"the TLS handshake with {where} failed: {reason or error}; "
+            "the server's TLS versions or certificates may not suit"
+        )
+    return TLSFailed(words, phase=phase, temporary=not lasting)

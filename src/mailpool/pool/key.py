@@ -28,6 +28,8 @@ class ConnectionKey:
                 options.effective_port,
                 options.unix_socket,
                 options.local_address,
+                options.proxy,
+                options.dial,
                 options.name,
             ),
             (options.effective_secure, options.starttls, options.effective_servername, options.tls),

@@ -147,7 +147,10 @@ class Roster:
                 held = await lane.gate.enter()
             # After a refusal: another one than was tried, which another connection may have got meanwhile.
             token = await Tokens.here().token(
-                lane.credentials, self._notify, refused=token if again else None
+                lane.credentials,
+                self._notify,
+                refused=token if again else None,
+                proxy=self.options.proxy,
             )
             return token
 

@@ -41,15 +41,18 @@ class Authority:
         """A context that trusts this authority and nobody else, and checks host names."""
         return ssl.create_default_context(cadata=self.ca_pem)
 
-    def server_context(self, *names: str, days: int = 1, begins: int = 0) -> ssl.SSLContext:
+    def server_context(self, *names: str, days: int = 1, begins: int = 0, san: bool = True) -> ssl.SSLContext:
         """A server's context with a certificate for ``names``: host names, IP addresses, ``*.example``.
 
-        It is valid for ``days`` from ``begins`` days after now; ``begins=-9`` gives one that has expired.
+        It is valid for ``days`` from ``begins`` days after now; ``begins=-9`` gives one that has expired. With
+        ``san=False`` the first name is the subject's alone, which proves nothing (RFC 9525 §2).
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         # The standard library loads certificates from files only.
         with tempfile.TemporaryDirectory() as folder:
-            context.load_cert_chain(*self.write_certificate(folder, *names, days=days, begins=begins))
+            context.load_cert_chain(
+                *self.write_certificate(folder, *names, days=days, begins=begins, san=san)
+            )
         return context
 
     def write_ca(self, path: str | os.PathLike[str]) -> Path:
@@ -59,14 +62,21 @@ class Authority:
         return file
 
     def write_certificate(
-        self, folder: str | os.PathLike[str], *names: str, days: int = 1, begins: int = 0
+        self,
+        folder: str | os.PathLike[str],
+        *names: str,
+        days: int = 1,
+        begins: int = 0,
+        san: bool = True,
     ) -> tuple[Path, Path]:
         """Write a certificate and its key to ``folder`` and return both paths."""
         from cryptography.hazmat.primitives import serialization
 
         key = _new_key()
         first_day = _now() + datetime.timedelta(days=begins)
-        certificate = self._sign(_name(names[0]), key.public_key(), first_day, days, names=names)
+        certificate = self._sign(
+            _name(names[0]), key.public_key(), first_day, days, names=names if san else ()
+        )
         files = Path(folder) / "certificate.pem", Path(folder) / "key.pem"
         files[0].write_bytes(_pem(certificate))
         files[1].touch(mode=0o600)

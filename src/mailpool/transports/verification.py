@@ -69,7 +69,9 @@ async def verify(options: Options, connector: Connector = connect) -> Verificati
     async def login(again: bool) -> str | None:
         nonlocal token
         if options.auth is not None:
-            token = await Tokens.here().token(options.auth, refused=token if again else None)
+            token = await Tokens.here().token(
+                options.auth, refused=token if again else None, proxy=options.proxy
+            )
         return token
 
     session = await connection.open(options.auth, context_for(options), login)

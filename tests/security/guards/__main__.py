@@ -18,12 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import carrier_removals  # noqa: F401  # adds its own to the list
 import server_removals  # noqa: F401  # adds its own to the list
+import tls_removals  # noqa: F401  # adds its own to the list
 from checks import ALL, SOURCE, TESTS, carriers
 from removals import REMOVALS, Removal
 
 HERE = Path(__file__).resolve().parent
 # What runs in seconds and needs nothing from outside.
-FOLDERS = ("unit", "security", "property", "simulation")
+FOLDERS = ("unit", "security", "property", "simulation", "contract")
 
 
 def main() -> int:

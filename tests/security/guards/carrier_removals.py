@@ -1,4 +1,4 @@
-"""The guards beside the eighty and how they are taken away: other ways out (CMD, POL), what is asked of servers (TLS, SRV)."""
+"""The guards beside those of checks.py and how they are taken away: other ways out (CMD, POL), what is asked of servers (TLS, SRV)."""
 
 from __future__ import annotations
 

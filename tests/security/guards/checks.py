@@ -1,4 +1,4 @@
-"""The 80 checks for hostile and broken input, and which tests carry their IDs."""
+"""The 94 checks for hostile and broken input, and which tests carry their IDs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 TESTS: Final = Path(__file__).resolve().parents[2]
 SOURCE: Final = TESTS.parent / "src" / "mailpool"
-HOW_MANY: Final = {"INJ": 20, "HDR": 16, "ADR": 15, "DAT": 12, "DOS": 5, "FIL": 9, "LOG": 3}
+HOW_MANY: Final = {"INJ": 20, "HDR": 16, "ADR": 15, "DAT": 12, "DOS": 5, "FIL": 9, "LOG": 3, "TLS": 14}
 ALL: Final = tuple(f"{group}-{n:02}" for group, count in HOW_MANY.items() for n in range(1, count + 1))
 SERVERS_AND_POOL: Final = tuple(
     f"{group}-{n:02}" for group, count in {"SRV": 19, "POL": 14}.items() for n in range(1, count + 1)
