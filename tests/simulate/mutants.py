@@ -77,7 +77,7 @@ def tried(mutation: Mutation, known: int | None, seeds: int) -> Notice:
             return Notice(None, str(error))
         for first, count in [(known, 1)] * (known is not None) + [(0, seeds)]:
             notice = _played(source, first or 0, count)
-            if notice.seed is not None:
+            if notice.seed is not None or notice.words:
                 return notice
     return Notice(None, f"{seeds} seeds notice nothing")
 

@@ -127,8 +127,8 @@ MUTATIONS: Final = (
     Mutation(
         "MAILMAX of the server is ignored",
         _ROSTER,
-        "connection.session.capabilities.limits.mail_max or math.inf,",
-        "math.inf,",
+        "            connection.session.capabilities.limits.mail_max or math.inf,\n",
+        "",
     ),
     Mutation(
         "RCPTMAX of the server is ignored",
@@ -232,8 +232,10 @@ MUTATIONS: Final = (
     Mutation(
         "the reply to the end of data is given to the next message",
         _PIPELINE,
-        "            self._decide(t, reply)\n            self._ends -= 1\n        self._owed.popleft()",
-        "            self._decide(t, reply)\n            self._ends -= 1\n        self._owed.rotate(-1)\n        self._owed.pop()\n        t.token = self._owed[0].token if self._owed and isinstance(self._owed[0], Transaction) else t.token",
+        "            self._ends -= 1\n        self._owed.popleft()\n        if self._writing is not None:\n            self._go_on",
+        "            self._ends -= 1\n        self._owed.popleft()\n        following = self.in_flight\n        if following:\n"
+        "            t.token, following[0].token = following[0].token, t.token\n"
+        "        if self._writing is not None:\n            self._go_on",
     ),
     Mutation(
         "a refused message counts as accepted",
@@ -244,8 +246,8 @@ MUTATIONS: Final = (
     Mutation(
         "refused recipients are told to be accepted",
         _SETTLEMENT,
-        "        or transaction.refused\n        or len(delivery.batch)",
-        "        or len(delivery.batch)",
+        "        or transaction.refused\n        or transaction.replies",
+        "        or transaction.replies",
     ),
     Mutation(
         "what is uncertain is taken for not delivered",

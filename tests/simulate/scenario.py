@@ -93,7 +93,7 @@ def scenario(seed: int) -> Scenario:
         servers,
         steps,
         ending,
-        patience=dice.choice((0.0, 0.5, 3.0, 10.0)),
+        patience=dice.choice((0.0, 0.2, 0.5, 3.0, 10.0)),
         storm=0.0 if calm else dice.choice((0.0, 3.0, 60.0)),
         rude_handlers=dice.random() < 0.1,
         identities=identities,

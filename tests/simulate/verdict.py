@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import traceback
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ def verdict(seed: int, *, transcript: bool = False) -> Verdict:
     try:
         evidence = run(chosen)
         complaints = judge(chosen, evidence)
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
         lines = traceback.format_exc().strip().splitlines()
         return Verdict(seed, [f"{type(error).__name__}: {error}", *(lines if transcript else ())])
     found = Verdict(seed, complaints, messages=len(evidence.submissions), counts=_counts(evidence))

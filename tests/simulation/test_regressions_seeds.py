@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mailpool import QuotaExceeded, SendResult
+from mailpool import DeliveryUncertain, QuotaExceeded, SendResult
 from mailpool.errors import UnsupportedByServer
-from mailpool.testing import Fault, ScriptedServer, deliver_then_close, reply
+from mailpool.testing import Fault, ScriptedServer, deliver_then_close, reply, stall
 
 PLAIN = ("SIZE 10485760",)
 
@@ -53,3 +53,23 @@ def test_p16_a_quota_tells_nobody_what_became_of_another_message(play: Any, rece
         assert [end.message_id for end in ends] == [f"<{number}@example.org>" for number in range(4)]
 
     assert received(play(story, server, max_connections=1)) == ["0"]
+
+
+@pytest.mark.rule("P-31")
+def test_p31_close_ends_after_one_was_cancelled_while_connections_were_being_cut(play: Any) -> None:
+    """The first close had cut what was left and waited for it to be gone: cancelling that cancelled it for everybody."""
+    server = ScriptedServer(faults=[Fault(at="END", do=stall())])
+
+    async def story(relay: Any) -> None:
+        send = asyncio.ensure_future(relay.send(0))
+        await asyncio.sleep(1)
+        closing = asyncio.ensure_future(relay.transporter.close(2))
+        # A timer of the same moment that was set later: the connections have just been cut.
+        await asyncio.sleep(0)
+        await asyncio.sleep(2)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        assert await relay.transporter.close() == []
+        assert isinstance(await relay.end(send), DeliveryUncertain)
+
+    play(story, server)

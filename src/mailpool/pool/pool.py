@@ -529,7 +529,7 @@ class Pool:
             raise
         if not self._gone.done():
             self._roster.cut(f"the transporter was closed, and the message had not ended {timeout:g} s later")
-            await self._gone
+            await asyncio.shield(self._gone)  # others may wait for the same
         await self._roster.tasks_ended()
         return self._not_sent()
 
