@@ -133,7 +133,7 @@ class Cable(MemoryTransport):
     def _hand_over(self, octets: bytearray) -> int:
         if self.tap is not None:
             self.tap.last_read = self._loop.time()
-            if self.tap.logins and octets.startswith(b"535 "):
+            if self.tap.logins and octets.startswith(b"535 ") and octets.endswith(b"\r\n"):
                 self.tap.refused_at = self._loop.time()
         return super()._hand_over(octets)
 
