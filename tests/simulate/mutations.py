@@ -359,7 +359,7 @@ MUTATIONS: Final = (
     Mutation(
         "close forgets who waits in the queue",
         _POOL,
-        "            if delivery not in in_flight:\n                self._ledger.settle(delivery, self._closed(delivery))",
+        "            if delivery not in in_flight:\n                self._ledger.settle(delivery, pool_closed(delivery))",
         "            if delivery in in_flight:\n                pass",
     ),
     Mutation(
@@ -377,7 +377,7 @@ MUTATIONS: Final = (
     Mutation(
         "close returns what was sent",
         _POOL,
-        "return [delivery.unsent for delivery in last if _was_not_sent(delivery)]",
+        "return [delivery.unsent for delivery in last if delivery.was_not_sent]",
         "return [delivery.unsent for delivery in last]",
     ),
 )
