@@ -15,6 +15,7 @@ from mailpool.testing import Authority
 sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import Aiosmtpd, NodeSmtpServer, NotAvailable, Postfix, RealServer, SmtpSink
+from servers.catalogue import SERVERS
 from servers.debian import unpacked
 from servers.dovecot import DovecotAuthentication
 from servers.dovecot_lmtp import DovecotLmtp
@@ -29,6 +30,12 @@ def _running(server: RealServer) -> Iterator[Any]:
         pytest.skip(str(reason))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, authority: Authority) -> Iterator[RealServer]:
+    """The one of ``servers.catalogue`` that the parameter names."""
+    yield from _running(SERVERS[request.param](authority))
 
 
 @pytest.fixture

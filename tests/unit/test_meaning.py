@@ -111,6 +111,7 @@ SAID = [
     ("421 4.7.0 Too many messages in this session", MAIL, DEFERRED, None),
     ("452 4.5.3 Too many recipients", RCPT, DEFERRED, None),
     ("452 Too many recipients", RCPT, DEFERRED, None),
+    ("451 4.5.3 Too many recipients: Too many recipients", RCPT, DEFERRED, None),
     ("552 Too many recipients", RCPT, DEFERRED, None),
     ("552 too much mail data", END, REJECTED, None),
     ("451 local error", END, DEFERRED, None),
@@ -232,7 +233,8 @@ def test_advice_is_one_sentence_that_helps(said: str, phase: Phase, word: str) -
         ("552 5.2.2 Mailbox full", False), ("452 4.2.2 full", False), ("452 5.2.2 full", False), ("552 Mailbox full", False),
         ("452 4.3.1 Insufficient system storage", False), ("452 Insufficient system storage", False), ("452 4.4.5 slow", False),
         ("552 5.3.4 Message too large", False), ("552 message size exceeds limit", False), ("452 Too many recipients received this hour", False),
-        ("452 4.5.3 daily limit", False), ("450 4.5.3 Too many recipients", False), ("550 5.5.3 Too many recipients", False),
+        ("452 4.5.3 daily limit", False), ("450 4.5.3 Too many recipients", False), ("451 4.5.3 Too many recipients: Too many recipients", True),
+        ("451 Too many recipients", False), ("451 4.5.3 daily limit", False), ("550 5.5.3 Too many recipients", False),
         ("250 2.1.5 ok", False), ("452 4.5.30 x", False),
     ],
 )  # fmt: skip

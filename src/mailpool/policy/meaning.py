@@ -306,14 +306,15 @@ def classify(reply: Reply, phase: Phase) -> Meaning:
 def too_many_recipients(reply: Reply) -> bool:
     """Whether a reply to RCPT says that this transaction is full, so that the rest may follow in another (P-12).
 
-    True for 452 and 552 whose enhanced code is x.5.3 or missing (RFC 5321 §4.5.3.1.10), unless the text speaks of a
-    full mailbox, of storage, or of an hour or a day: those are as true in the next transaction.
+    True for 452 and 552 whose enhanced code is x.5.3 or missing (RFC 5321 §4.5.3.1.10), and for OpenSMTPD's 451 4.5.3,
+    unless the text speaks of a full mailbox, of storage, or of an hour or a day: those are as true in the next
+    transaction.
     """
-    if reply.code not in (452, 552):
+    if reply.code not in (451, 452, 552):
         return False
     if _NOT_THIS_TRANSACTION.search(_plain_text(reply)):
         return False
-    return _enhanced(reply) in ("", "4.5.3", "5.5.3")
+    return _enhanced(reply) in (("4.5.3",) if reply.code == 451 else ("", "4.5.3", "5.5.3"))
 
 
 _NOT_THIS_TRANSACTION = re.compile(

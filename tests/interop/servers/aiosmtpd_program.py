@@ -24,7 +24,10 @@ class Handler:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.original_content or b""
-        message_id = email.message_from_bytes(content)["Message-ID"] or ""
+        message = email.message_from_bytes(content)
+        if message["Subject"] == "virus":
+            return "554 5.7.1 refused for its content"
+        message_id = message["Message-ID"] or ""
         report({"message_id": message_id.strip(), "recipients": envelope.rcpt_tos})
         return "250 2.0.0 taken"
 
@@ -33,7 +36,7 @@ def report(what: dict[str, Any]) -> None:
     print(json.dumps(what), flush=True)
 
 
-async def main(settings: dict[str, str]) -> None:
+async def main(settings: dict[str, Any]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(settings["certificate"], settings["key"])
     implicit = settings["tls"] == "implicit"
@@ -59,7 +62,7 @@ async def main(settings: dict[str, str]) -> None:
 
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        connection, settings["host"], 0, ssl=context if implicit else None, backlog=100
+        connection, settings["host"], settings["port"], ssl=context if implicit else None, backlog=100
     )
     report({"port": server.sockets[0].getsockname()[1]})
     await server.serve_forever()

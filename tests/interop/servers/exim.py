@@ -35,6 +35,7 @@ auth_advertise_hosts = ${{if eq{{$tls_in_cipher}}{{}}{{}}{{*}}}}
 pipelining_advertise_hosts = *
 chunking_advertise_hosts = *
 message_size_limit = 20M
+recipients_max = 100
 smtp_accept_max = 100
 # Each message is delivered at once, however many there are on a connection.
 smtp_accept_queue_per_connection = 0
@@ -42,6 +43,7 @@ deliver_drop_privilege = true
 host_lookup =
 {settings}
 acl_smtp_rcpt = check_recipient
+acl_smtp_data = check_content
 
 begin acl
 check_recipient:
@@ -49,6 +51,11 @@ check_recipient:
           message = log in first
   deny    local_parts = ^refused
           message = no such user
+  accept
+
+check_content:
+  deny    condition = ${{if eq{{$h_subject:}}{{virus}}}}
+          message = refused for its content
   accept
 
 begin routers
@@ -94,6 +101,7 @@ class Exim(RealServer):
     """
 
     name: ClassVar[str] = "Exim"
+    most_recipients: ClassVar[int | None] = 100
 
     def __init__(
         self, authority: object, settings: tuple[str, ...] = (), *, open_to_all: bool = False

@@ -40,6 +40,9 @@ const server = new SMTPServer({
             }
         });
         stream.on('end', () => {
+            if (/^subject: virus/im.test(header)) {
+                return done(Object.assign(new Error('5.7.1 refused for its content'), { responseCode: 554 }));
+            }
             report({
                 message_id: messageId(header.split('\r\n\r\n', 1)[0]),
                 recipients: session.envelope.rcptTo.map(to => to.address)
@@ -50,5 +53,5 @@ const server = new SMTPServer({
 });
 
 server.on('error', error => process.stderr.write(`${error.stack}\n`));
-server.listen(0, settings.host, () => report({ port: server.server.address().port }));
+server.listen(settings.port, settings.host, () => report({ port: server.server.address().port }));
 process.on('SIGTERM', () => process.exit(0));

@@ -48,6 +48,7 @@ class Postfix(RealServer):
     """
 
     name: ClassVar[str] = "Postfix"
+    most_recipients: ClassVar[int | None] = 100
 
     def __init__(
         self,
@@ -157,9 +158,12 @@ class Postfix(RealServer):
             "smtpd_recipient_restrictions": "permit_sasl_authenticated, reject",
             "smtpd_peername_lookup": "no",
             "smtpd_client_connection_count_limit": "0",
+            "smtpd_recipient_limit": "100",
+            "header_checks": f"regexp:{etc / 'checks'}",
             **self._settings,
         }
         (etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        (etc / "checks").write_text("/^Subject: virus/ REJECT refused for its content\n")
         (etc / "master.cf").write_text(_SERVICES.format(port=self.port, most=60))
         for file in ("main.cf", "master.cf"):
             # A file that has just changed is read again and again, lest it change some more: two seconds are lost.

@@ -10,9 +10,9 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from mailpool.testing import Authority
 
@@ -56,12 +56,16 @@ class RealServer(abc.ABC):
     ``ca_file``   the authority that signed the server's certificate, which is for ``127.0.0.1`` and ``localhost``
     ``username``, ``password``  what AUTH wants, if ``requires_auth``
     ``pipelining``  whether it announces PIPELINING
+    ``most_recipients``  of a transaction, if its configuration bounds them
+    ``refused_content``  fields of a message that it refuses after DATA, if it can
     """
 
     name: ClassVar[str]
     tls: Literal["starttls", "implicit"] | None = "starttls"
     requires_auth: ClassVar[bool] = True
     pipelining: ClassVar[bool] = True
+    refused_content: ClassVar[Mapping[str, str] | None] = {"subject": "virus"}
+    most_recipients: ClassVar[int | None] = None
     host = "127.0.0.1"
     username = "me"
     password = "correct horse"
@@ -89,6 +93,18 @@ class RealServer(abc.ABC):
 
     def stop(self) -> None:
         """End it, and remove everything it wrote."""
+        self._end()
+        self._home.cleanup()
+
+    def restart(self) -> None:
+        """End it, and start it again on the same port, with all that it wrote. What it took stays counted."""
+        command, options = self._spawned
+        self._end()
+        with Path(options["stdout"].name).open("ab") as output:
+            self._spawn(command, **{**options, "stdout": output, "stderr": output})
+        self._wait_for_greeting()
+
+    def _end(self) -> None:
         if self._process is not None:
             self._process.terminate()
             try:
@@ -99,7 +115,6 @@ class RealServer(abc.ABC):
             if self._process.stdout is not None:
                 self._process.stdout.close()
             self._process = None
-        self._home.cleanup()
 
     def __enter__(self) -> Self:
         try:
@@ -129,8 +144,9 @@ class RealServer(abc.ABC):
         """The end of what the server wrote about itself, for people."""
         return ""
 
-    def _spawn(self, command: Sequence[str | os.PathLike[str]], **options: object) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+    def _spawn(self, command: Sequence[str | os.PathLike[str]], **options: Any) -> None:
+        self._spawned = command, options
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
 
     def _wait_for_greeting(self, timeout: float = 20.0) -> None:
         """Wait until something answers on the port; under TLS from the first octet, until it can be connected."""

@@ -25,20 +25,25 @@ class ReportingServer(RealServer):
     def deliveries(self) -> list[Delivery]:
         return list(self._deliveries)
 
-    def stop(self) -> None:
-        process = self._process
-        if process is not None:
-            process.terminate()
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
         if self._reader is not None:
+            # What it said before its end counts.
             self._reader.join(10)
-        super().stop()
+            self._reader = None
+        super()._end()
 
     def log(self) -> str:
         return self._errors.read_text(errors="replace")[-4000:] if self._errors.exists() else ""
 
+    def restart(self) -> None:
+        self._end()
+        self.start()
+
     def _run(self, command: Sequence[str | os.PathLike[str]]) -> None:
         """Start the program and learn its port."""
-        with self._errors.open("wb") as errors:
+        with self._errors.open("ab") as errors:
             self._spawn(command, stdout=subprocess.PIPE, stderr=errors)
         ports: queue.Queue[int] = queue.Queue()
         self._reader = threading.Thread(
@@ -63,11 +68,13 @@ class ReportingServer(RealServer):
                     Delivery(report["message_id"], recipient) for recipient in report["recipients"]
                 ]
 
-    def _settings(self) -> dict[str, str]:
+    def _settings(self) -> dict[str, Any]:
         """What the program is told, as one JSON argument."""
         certificate, key = self._authority.write_certificate(self.home, "127.0.0.1", "localhost")
         return {
             "host": self.host,
+            # Any, and after a restart the same.
+            "port": self.port,
             "tls": self.tls or "",
             "certificate": str(certificate),
             "key": str(key),

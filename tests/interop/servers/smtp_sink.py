@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import os
 import pwd
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .debian import unpacked
@@ -20,6 +21,7 @@ class SmtpSink(RealServer):
     name: ClassVar[str] = "smtp-sink"
     tls = None
     requires_auth: ClassVar[bool] = False
+    refused_content: ClassVar[Mapping[str, str] | None] = None
 
     def __init__(self, authority: Any, arguments: tuple[str, ...] = (), *, keep: bool = True) -> None:
         super().__init__(authority)
@@ -52,6 +54,12 @@ class SmtpSink(RealServer):
             ]
             self._spawn(command, env=debian.environment, stdout=output, stderr=output)
         self._wait_for_greeting()
+
+    def restart(self) -> None:
+        # It counts its files from the start again, and stumbles over those that are there.
+        command, options = self._spawned
+        self._spawned = [str(part).replace("/%M.", "/again.%M.") for part in command], options
+        super().restart()
 
     def deliveries(self) -> list[Delivery]:
         found: list[Delivery] = []
