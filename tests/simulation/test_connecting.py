@@ -42,6 +42,21 @@ def auths(server: ScriptedServer) -> int:
 
 
 @pytest.mark.rule("P-19")
+def test_p19_attempts_back_off_although_an_open_connection_goes_on(play: Any) -> None:
+    server = ScriptedServer(latency=0.01)
+
+    async def story(relay: Any) -> None:
+        await relay.ends(relay.send(0))
+        server.refuse_connections(True)
+        ends = await relay.ends(*(relay.send(number) for number in range(1, 501)))
+        assert all(isinstance(end, SendResult) for end in ends)
+        # Four at once at first; then they go one by one, and wait. What is sent meanwhile says nothing about connecting.
+        assert 3 <= server.refused_connections < 25
+
+    play(story, server, max_messages=-1)
+
+
+@pytest.mark.rule("P-19")
 def test_p19_a_relay_restarting_for_three_seconds_costs_no_message(play: Any) -> None:
     server = ScriptedServer()
 

@@ -21,6 +21,7 @@ class PoolLane(Lane):
     quota_until: float  # messages fail untried until then, with quota_error
     quota_error: SendError | None
     opened: int  # connections so far
+    failed_at: float  # when an attempt to connect failed last
     unused: int  # connections in a row that the server closed without having had a message
     learning: Learning
 
@@ -39,6 +40,7 @@ class PoolLane(Lane):
         self.quota_until = 0.0
         self.quota_error = None
         self.opened = 0
+        self.failed_at = 0.0
         self.unused = 0
         self.learning = learning
         self.adaptive = learning.recall()

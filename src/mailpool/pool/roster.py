@@ -271,8 +271,17 @@ class Roster:
 
     def _count_failure(self, lane: PoolLane) -> None:
         lane.failures += 1
+        lane.failed_at = self._loop.time()
         wait = full_jitter(lane.failures, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
-        lane.retry_at = self._loop.time() + wait
+        lane.retry_at = lane.failed_at + wait
+
+    def _forget_failures(self, slot: Slot) -> None:
+        """A connection that was opened since shows that the relay can be reached; an older one says nothing about that."""
+        lane = slot.lane
+        assert isinstance(lane, PoolLane)
+        if slot.opened_at >= lane.failed_at:
+            lane.failures = 0
+            lane.retry_at = 0.0
 
     # -- what connections report -----------------------------------------------------------------------------------
 
@@ -280,8 +289,7 @@ class Roster:
         assert connection.pipeline is not None
         slot = self._slots[connection]
         if slot.lane.failures and connection.pipeline.has_taken_mail:
-            slot.lane.failures = 0
-            slot.lane.retry_at = 0.0
+            self._forget_failures(slot)
         self._take_finished(connection, slot)
         now = self._loop.time()
         done = False
