@@ -7,7 +7,7 @@ DOCS_STAMP := $(VENV)/.installed-docs
 BENCH_STAMP := $(VENV)/.installed-bench
 FUZZ_STAMP := $(VENV)/.installed-fuzz
 
-.PHONY: compiled test-compiled help demo test check docs bench bench-quick fuzz guards simulate mutants matrix lint types layers format wheel test-wheel clean
+.PHONY: compiled test-compiled help demo test check docs bench bench-quick fuzz guards simulate soak mutants matrix lint types layers format wheel test-wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make simulate   play a thousand scenarios made of seeds against the pool, and judge each; ARGS=\"--seeds 10000\""
 	@echo "make mutants    break the pool in one way after the other, and see that the simulation notices each"
 	@echo "make matrix     start each real mail server, play all scenarios with it, and print the table"
+	@echo "make soak   mixed traffic with faults for five minutes: flat lines are expected; ARGS=\"--minutes 30\""
 	@echo "make docs   build the documentation; warnings are errors"
 	@echo "make test-wheel   build the wheel, install it into an empty environment, and test that"
 	@echo "make compiled   a wheel whose hot path is compiled by mypyc, into dist-compiled/; make test-compiled tests it"
@@ -67,6 +68,9 @@ mutants: $(STAMP)
 
 matrix: $(STAMP)
 	@$(BIN)/python tests/interop/matrix.py $(ARGS)
+
+soak: $(BENCH_STAMP)
+	@$(BIN)/python tests/soak $(ARGS)
 
 demo: $(STAMP)
 	@$(BIN)/mailpool demo $(ARGS)

@@ -273,7 +273,7 @@ class Roster:
         lane.failures += 1
         lane.failed_at = self._loop.time()
         wait = full_jitter(lane.failures, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
-        lane.retry_at = lane.failed_at + wait
+        lane.retry_at = self._loop.time() + wait
 
     def _forget_failures(self, slot: Slot) -> None:
         """A connection that was opened since shows that the relay can be reached; an older one says nothing about that."""
