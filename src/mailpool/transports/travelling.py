@@ -6,7 +6,6 @@ Pure decisions over a message and an outcome; the failover carries them out.
 from __future__ import annotations
 
 import enum
-from typing import Any
 
 from ..errors import (
     DeadlineExceeded,
@@ -14,10 +13,13 @@ from ..errors import (
     SendError,
     UnsupportedByServer,
 )
+from ..message import Sealed
 from ..options import Credentials, Options
+from ..policy.assignment import Lane
 from ..policy.breaker import Sign
 from ..policy.moving import Case, Harm, judge
 from ..pool.delivery import Delivery
+from ..pool.pending import Pending
 from ..results import Outcome, Phase, RecipientResult, SendResult
 from . import handover
 from .relay import Relay
@@ -38,8 +40,18 @@ class Traveller(Delivery):
 
     __slots__ = ("auth", "error", "failed_at", "failed_on", "refused_by", "relay", "rounds", "told", "until")
 
-    def __init__(self, *arguments: Any, auth: Credentials | None, until: float | None, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+    def __init__(
+        self,
+        sealed: Sealed,
+        *,
+        lane: Lane,
+        future: Pending,
+        now: float,
+        priority: int,
+        auth: Credentials | None,
+        until: float | None,
+    ) -> None:
+        super().__init__(sealed, lane=lane, future=future, now=now, priority=priority)
         self.auth = auth
         self.until = until  # its deadline
         self.relay: Relay | None = None  # that has it in hand
