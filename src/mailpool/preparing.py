@@ -94,7 +94,7 @@ class Preparing:
         self, future: Pending, task: asyncio.Task[Sealed], submit: Submit, until: float | None
     ) -> None:
         self._open.pop(future, None)
-        future.on_cancel = None
+        future.on_cancel = future.subject = None
         error = None if task.cancelled() else task.exception()
         if not future.done():
             if task.cancelled():
@@ -141,7 +141,7 @@ class Preparing:
         """
         open_now = dict(self._open)
         for future, task in open_now.items():
-            future.on_cancel = None
+            future.on_cancel = future.subject = None
             if not future.done():
                 future.set_exception(
                     PoolClosed(
@@ -157,7 +157,7 @@ class Preparing:
 
 
 def _copy(inner: asyncio.Future[SendResult], outer: Pending) -> None:
-    outer.on_cancel = None
+    outer.on_cancel = outer.subject = None
     error = None if inner.cancelled() else inner.exception()
     if outer.done():
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -86,3 +87,18 @@ def test_one_bad_message_ends_alone(play: Any, received: Any, changes: dict[Any,
 
     server = play(story, max_connections=1)
     assert received(server) == ["0", "1", "2"]
+
+
+def test_a_message_that_has_ended_leaves_nothing_to_the_garbage_collector(play: Any) -> None:
+    async def story(relay: Any) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            await relay.ends(*relay.burst(50))
+            await asyncio.sleep(1)
+            left = [thing for thing in gc.get_objects() if isinstance(thing, Delivery)]
+        finally:
+            gc.enable()
+        assert left == []
+
+    play(story)

@@ -35,6 +35,7 @@ class Ledger:
             delivery.deadline.cancel()
         future = delivery.future
         future.on_cancel = None
+        future.subject = None  # no cycle for the garbage collector
         if type(outcome) is SendResult:
             self.took.add(outcome.took)
             self._counts.sent += 1
