@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mailpool import SendResult
+from mailpool.pool.delivery import Delivery
 
 
 @pytest.mark.rule("P-21")
