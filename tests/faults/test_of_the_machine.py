@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from books import IMPATIENT, compare, descriptors, letter, send_all, timers
+from comparing import IMPATIENT, compare, descriptors, letter, send_all, timers
 
 import mailpool
 from mailpool import SendResult, create_transport
@@ -27,7 +27,7 @@ COUNT = 200
 # A process of its own: the bound holds for all of it. `spare` descriptors are left at first; after a second, all.
 STARVING = """
 import asyncio, json, os, resource, sys
-from books import IMPATIENT, descriptors, letter
+from comparing import IMPATIENT, descriptors, letter
 from mailpool import SendResult, create_transport
 
 async def main(port, spare, count, warm):

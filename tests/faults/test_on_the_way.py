@@ -11,7 +11,7 @@ import pytest
 # These tests are modules beside this file, which no import mode of pytest finds by itself.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from books import IMPATIENT, compare, descriptors, send_all, timers
+from comparing import IMPATIENT, compare, descriptors, send_all, timers
 from faulty_path import FaultyPath, Mishap, Trouble
 from faulty_path import Path as Way
 
