@@ -95,7 +95,7 @@ async def test_ten_thousand_messages_are_all_accounted_for(seed: int, pipelining
         assert server.peak_connections <= 5
 
     assert descriptors() == fds
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # those of other tests may end meanwhile
     account(ends, server)
     assert stats.sent == sum(isinstance(end, SendResult) for end in ends)
     assert (stats.queued, stats.in_flight) == (0, 0)

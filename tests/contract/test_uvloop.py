@@ -104,3 +104,22 @@ def test_time_outs_and_idle_connections_end() -> None:
             await transporter.close()
 
     run(main)
+
+
+@pytest.mark.rule("P-29")
+def test_closing_ends_connections_that_are_just_being_made() -> None:
+    """Whoever is cancelled while uvloop makes a connection is not told that it is gone."""
+
+    async def main() -> None:
+        async with ScriptedServer() as server:
+            for turns in range(12):
+                transporter = create_transport(host=HERE, port=server.port, pool=True)
+                sends = [transporter.send_mail(mail(number)) for number in range(5)]
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                async with asyncio.timeout(20):
+                    await transporter.close(0.2)
+                await asyncio.gather(*sends, return_exceptions=True)
+                assert transporter.stats().connections == 0
+
+    run(main)

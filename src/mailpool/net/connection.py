@@ -102,19 +102,7 @@ class Connection(asyncio.BufferedProtocol):
         self._context = context
         started = self._loop.time()
         try:
-            try:
-                self._transport = await self._connector(
-                    options, self, context if options.effective_secure else None
-                )
-            except (ssl.SSLError, ssl.CertificateError) as error:
-                raise tls_error(error, options) from error
-            except (TimeoutError, ConnectionError) as error:
-                phase = Phase.TLS if options.effective_secure else Phase.CONNECT
-                raise self._broken(phase, error) from error
-            except OSError as error:
-                raise ConnectionFailed(
-                    f"cannot connect: {error}", phase=Phase.CONNECT, temporary=True
-                ) from error
+            self._transport = await self._connected(context)
             self._time("connect", started)
             self.session = await self._shake_hands(credentials, context, login)
         except ProtocolError as error:
@@ -133,6 +121,24 @@ class Connection(asyncio.BufferedProtocol):
             lmtp=options.lmtp,
         )
         return self.session
+
+    async def _connected(self, context: ResumingContext) -> asyncio.Transport:
+        options, transport = self._options, None
+        try:
+            transport = await self._connector(options, self, context if options.effective_secure else None)
+            return transport
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            raise tls_error(error, options) from error
+        except (TimeoutError, ConnectionError) as error:
+            raise self._broken(Phase.TLS if options.effective_secure else Phase.CONNECT, error) from error
+        except OSError as error:
+            raise ConnectionFailed(f"cannot connect: {error}", phase=Phase.CONNECT, temporary=True) from error
+        finally:
+            if transport is None:
+                # Given up in the midst of it, uvloop closes what it has made and tells nobody that it is gone.
+                self._gone = True
+                if self._transport is not None:
+                    self._transport.abort()
 
     async def _shake_hands(
         self, credentials: Credentials | None, context: ResumingContext, login: LoginHook | None
