@@ -198,6 +198,7 @@ async def test_a_program_that_says_nothing_is_not_quoted(program: Any) -> None:
     assert str(error) == "sendmail ended with 67 (no such user)"
 
 
+@pytest.mark.rule("CMD-02")
 async def test_cmd_02_stderr_is_shown_bounded_and_escaped(program: Any) -> None:
     error = await failure(program("sys.stderr.write('bad\\x1b[31m\\nthing' + 'x' * 10**6); sys.exit(65)"))
     assert "bad\\x1b[31m / thingxx" in str(error)
