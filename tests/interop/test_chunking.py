@@ -218,6 +218,7 @@ async def test_forty_refused_messages_in_a_row(server: Any, depth: int, chunking
         stats = transporter.stats()
     assert {type(end) for end in ends[:40]} == {mailpool.Rejected}
     assert {type(end) for end in ends[40:]} == {mailpool.SendResult}
-    assert stats.handshakes == (1 if server.name == "Postfix" else stats.handshakes) <= 6
+    # Once it is learnt how few messages Exim lets a connection have, connections are replaced ahead of time, too.
+    assert stats.handshakes == (1 if server.name == "Postfix" else stats.handshakes) <= 15
     assert stats.disabled == (frozenset() if chunking else frozenset({"CHUNKING"}))
     await check(server, set(range(40, 50)))
