@@ -125,6 +125,25 @@ async def test_a_name_that_does_not_exist_is_no_matter_of_time(
     await transporter.close()
 
 
+@pytest.mark.rule("P-26")
+@pytest.mark.parametrize("broken", ["the look-up", "its thread"])
+async def test_a_look_up_that_breaks_is_told_at_once(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """The thread's error is the waiting send's: nothing waits for ``dns_timeout`` then."""
+
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("told by the test")
+
+    if broken == "its thread":
+        monkeypatch.setattr(threading.Thread, "start", breaks)
+    else:
+        monkeypatch.setattr(socket, "getaddrinfo", breaks)
+    transporter = create_transport(host="relay.example", port=25, dns_timeout=3600, connection_wait=0)
+    with pytest.raises(LookupFailed, match=r"relay\.example.*told by the test") as caught:
+        await transporter.send_mail(MAIL)
+    assert caught.value.temporary
+    await transporter.close()
+
+
 @pytest.mark.rule("TLS-13")
 @pytest.mark.parametrize("implicit", [True, False])
 async def test_a_client_certificate_is_shown(authority: Authority, tmp_path: Path, implicit: bool) -> None:

@@ -467,7 +467,7 @@ async def test_socks5_tries_each_address_that_we_looked_up(monkeypatch: pytest.M
     found = [(socket.AF_INET6, 1, 6, "", ("2001:db8::1", 25)), (socket.AF_INET, 1, 6, "", ("192.0.2.1", 25))]
     real = socket.getaddrinfo
     monkeypatch.setattr(
-        socket, "getaddrinfo", lambda host, *a, **k: found if host == "mail.example" else real(host, *a, **k)
+        socket, "getaddrinfo", lambda host, *a, **k: found if host == b"mail.example" else real(host, *a, **k)
     )
     asked: list[bytes] = []
 

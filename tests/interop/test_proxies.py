@@ -211,8 +211,8 @@ async def test_a_name_that_only_the_proxy_would_know_is_looked_up_where_the_sche
     """Our own resolver is told to know nothing but the proxy."""
     real = socket.getaddrinfo
 
-    def knows_one(host: str, *rest: Any, **more: Any) -> Any:
-        if host == "localhost":
+    def knows_one(host: bytes, *rest: Any, **more: Any) -> Any:
+        if host == b"localhost":
             raise socket.gaierror(socket.EAI_NONAME, "told by the test")
         return real(host, *rest, **more)
 
