@@ -20,6 +20,7 @@ from mailpool import PoolClosed
 from mailpool.events import EVENTS
 from mailpool.options import parse_options
 from mailpool.policy.assignment import Wait, decide
+from mailpool.pool.learning import forget
 from mailpool.testing import Deadlock, LeftBehind, VirtualLoop, run_virtual
 from mailpool.transporter import Transporter
 
@@ -44,6 +45,7 @@ def run(scenario: Scenario) -> Evidence:
     finally:
         log.setLevel(level)
         random.setstate(state)
+        forget()  # what was learnt names the network, and so would keep all of it
     return evidence
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mailpool import DeliveryUncertain, QuotaExceeded, SendResult
+from mailpool import AuthenticationFailed, DeliveryUncertain, QuotaExceeded, SendResult
 from mailpool.errors import UnsupportedByServer
 from mailpool.testing import Fault, ScriptedServer, deliver_then_close, reply, stall
 
@@ -73,3 +73,25 @@ def test_p31_close_ends_after_one_was_cancelled_while_connections_were_being_cut
         assert isinstance(await relay.end(send), DeliveryUncertain)
 
     play(story, server)
+
+
+@pytest.mark.rule("P-19")
+@pytest.mark.rule("P-26")
+@pytest.mark.parametrize("verb", ["EHLO", "AUTH"])
+def test_p26_a_reply_that_came_while_the_program_blocked_the_loop_counts(play: Any, verb: str) -> None:
+    """In the handshake a time-out that ended in the same moment came before the reply that was there: a login that had
+    been refused counted as one that nobody answered, and was tried again."""
+    server = ScriptedServer(auth={"me": "another"})
+
+    async def story(relay: Any) -> None:
+        loop: Any = asyncio.get_running_loop()
+        end = asyncio.ensure_future(relay.end(relay.send(0)))
+        while not any(line.startswith(verb) for line in server.commands()):
+            await asyncio.sleep(0.1)
+        loop._jumping.now += 30  # longer than every time-out, and the answer is under way
+        assert isinstance(await end, AuthenticationFailed)
+        assert relay.transporter.stats().connection_failures == 1
+
+    clear = {"starttls": "never", "allow_cleartext_auth": True}
+    play(story, server, latency=1.0, auth=("me", "wrong"), command_timeout=5, **clear)
+    assert sum(line.startswith("AUTH") for line in server.commands()) == 1

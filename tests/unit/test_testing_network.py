@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mailpool.testing import MemoryNetwork, MemoryTransport, run_virtual
+from mailpool.testing.delay import DelayLine
 
 
 def clock() -> float:
@@ -347,3 +348,17 @@ class TestDialling:
             assert here.words == [ConnectionResetError]  # type: ignore[attr-defined]
 
         run_virtual(main)
+
+
+def test_what_is_pushed_after_a_delay_line_was_cleared_waits_for_nothing_that_was_in_it() -> None:
+    """A connection that was lost closed, on the server's side, when its last octet would have left: it held a timer."""
+
+    async def story() -> None:
+        line = DelayLine(asyncio.get_running_loop(), 0.0)
+        ran: list[float] = []
+        line.push(lambda: ran.append(-1), 100.0)
+        line.clear()
+        line.push(lambda: ran.append(clock()))
+        assert ran == [0.0]
+
+    run_virtual(story, timers=True)

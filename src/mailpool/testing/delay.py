@@ -37,6 +37,7 @@ class DelayLine:
     def clear(self) -> None:
         """Forget everything that has not run yet."""
         self._queue.clear()
+        self._last_due = 0.0  # nothing is left that what comes now could overtake
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
