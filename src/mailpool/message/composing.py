@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from ..access import Access
-from ..address import Envelope, Mailbox, ascii_domain, parse_mailboxes
+from ..address import Envelope
 from ..content import Content
 from ..errors import MessageError
 from .about import Custom, about, more_about
-from .address_headers import Mailboxes, address_header, written_header
 from .custom_headers import renamed, split_headers
 from .envelopes import envelope_of, keep_promises, refuse_many
 from .fields import Fields
 from .letter import letter
 from .message_body import body, usual_body
-from .message_ids import LONGEST_TOKEN, checked_token, message_id
+from .message_ids import LONGEST_TOKEN, checked_token, message_id, new_message_id
+from .participants import participants
 from .texts import USUAL_STYLE, TextStyle
 from .writing import assembled, written
 
@@ -48,7 +48,7 @@ def composed(
     if given is not None and not unusual:
         unusual = isinstance(given, Mapping) and given.get("use_8bitmime") is True
     style = TextStyle.of(fields) if unusual else USUAL_STYLE
-    sender, recipients, head = _participants(fields, style.words)
+    sender, recipients, head = participants(fields, style.words)
     if given is None:
         if sender is None or not head.startswith("From"):
             raise MessageError("the message has no from; give it, or an envelope", field="from")
@@ -60,7 +60,7 @@ def composed(
     if identity is not None:
         identity = message_id(identity, "message_id")
     else:
-        identity = f"<{fresh}@{_id_domain(sender, envelope, hostname)}>"
+        identity = new_message_id(fresh, sender, envelope, hostname)
     mime_version = _MIME_VERSION
     if unusual:
         refuse_many(envelope, fields.get("recipient_limit"))
@@ -85,44 +85,6 @@ def composed(
     if given is not None:
         keep_promises(given, content)
     return envelope, content, identity
-
-
-def _participants(fields: Fields, words: str) -> tuple[Mailbox | None, Mailboxes, str]:
-    """Who sends it, to whom it goes, and the header fields that say so; From is the first if there is one."""
-    get = fields.get
-    authors, head = address_header("From", "from", get("from"), words)
-    sender = authors[0] if authors else None
-    given = get("sender")
-    if given is not None:
-        senders, line = address_header("Sender", "sender", given, words)
-        if len(senders) > 1:
-            raise MessageError("sender: only one address may send; give the others in from", field="sender")
-        if senders:
-            sender = senders[0]
-            head += line
-    elif len(authors) > 1:
-        # RFC 5322 §3.6.2 asks for a Sender where there are several authors.
-        head += address_header("Sender", "sender", authors[0], words)[1]
-    # Not remembered: it is another one each time, and a cache of what never comes again costs as much as the work.
-    recipients, line = written_header("To", "to", get("to"), words)
-    head += line
-    given = get("cc")
-    if given is not None:
-        copied, line = address_header("Cc", "cc", given, words)
-        recipients += copied
-        head += line
-    given = get("bcc")
-    if given is not None:
-        recipients += parse_mailboxes(given, "bcc")
-    given = get("reply_to")
-    if given is not None:
-        head += address_header("Reply-To", "reply_to", given, words)[1]
-    return sender, recipients, head
-
-
-def _id_domain(sender: Mailbox | None, envelope: Envelope, hostname: str) -> str:
-    domain = sender.domain if sender else envelope.sender.rpartition("@")[2]
-    return ascii_domain(domain) if domain else hostname
 
 
 def _boundary_token(fields: Fields, fresh: str) -> str:

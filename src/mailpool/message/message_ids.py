@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from ..address import Envelope, Mailbox, ascii_domain
 from ..errors import MessageError
 
 LONGEST_TOKEN: Final = 48
@@ -38,6 +39,12 @@ def message_ids(value: object, field: str) -> list[str]:
             raise MessageError(f"{field}: {text!r:.80} is not text", field=field)
         found += [message_id(one, field) for one in _separators(text.strip(" \t")) if one]
     return found
+
+
+def new_message_id(token: str, sender: Mailbox | None, envelope: Envelope, hostname: str) -> str:
+    """One made of ``token`` and the domain of the sender, or else of the reverse-path, or else ``hostname``."""
+    domain = sender.domain if sender else envelope.sender.rpartition("@")[2]
+    return f"<{token}@{ascii_domain(domain) if domain else hostname}>"
 
 
 def checked_token(token: str) -> str:

@@ -76,3 +76,10 @@ def tree(alternatives: list[Part], attached: Sequence[Leaf]) -> Part:
     if len(parts) == 1 and not isinstance(parts[0], RawLeaf):
         return parts[0]
     return Multipart("mixed", parts) if parts else text_leaf("plain", "")
+
+
+def leaves(part: Part) -> list[Leaf]:
+    """The parts without parts that ``part`` consists of, in their order."""
+    if isinstance(part, Leaf):
+        return [part]
+    return [leaf for child in part.parts for leaf in leaves(child)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..content import BytesContent, Content, Source, StreamedContent
-from .parts import Leaf, Multipart, Part
+from .parts import Leaf, Multipart, Part, leaves
 from .transfer import Base64Lines, Lines
 
 
@@ -27,7 +27,7 @@ def _stem(root: Multipart, token: str) -> str:
 
     Quoted-printable and base64 can not hold a boundary, which has ``=_`` in it (RFC 2045 §6.7).
     """
-    bare = [leaf.body for leaf in _leaves(root) if leaf.encoding in ("7bit", "8bit")]
+    bare = [leaf.body for leaf in leaves(root) if leaf.encoding in ("7bit", "8bit")]
     stem, tries = token, 0
     while any(_holds(body, stem.encode()) for body in bare):
         tries += 1
@@ -39,12 +39,6 @@ def _holds(body: bytes | Base64Lines | Lines, octets: bytes) -> bool:
     if isinstance(body, bytes):
         return octets in body
     return isinstance(body, Lines) and body.holds(octets)
-
-
-def _leaves(part: Part) -> list[Leaf]:
-    if isinstance(part, Leaf):
-        return [part]
-    return [leaf for child in part.parts for leaf in _leaves(child)]
 
 
 def _write_multipart(part: Multipart, stem: str, number: int, pieces: list[bytes | Source]) -> str:

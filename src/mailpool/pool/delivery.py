@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import enum
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from ..address import Envelope
@@ -26,7 +27,7 @@ class Place(enum.Enum):
 
 
 # What most waiting messages have alike is made once.
-_NO_OUTCOMES: Final[dict[int, RecipientResult]] = {}
+_NO_OUTCOMES: Final[Mapping[int, RecipientResult]] = MappingProxyType({})
 _ONE: Final = range(1)
 
 
@@ -88,8 +89,7 @@ class Delivery:
         self.sealed = sealed
         count = len(sealed.envelope.recipients)
         self.pending: Sequence[int] = _ONE if count == 1 else range(count)
-        # One dictionary for all that have none yet, which nobody writes to: `note` makes another.
-        self.outcomes: dict[int, RecipientResult] = _NO_OUTCOMES
+        self.outcomes: Mapping[int, RecipientResult] = _NO_OUTCOMES  # to read; `note` makes one to write to
         self.batch: Sequence[int] = ()  # of the transaction under way
         self.most_recipients: int | None = None  # in one transaction; less once the server took less
         self.attempts = 0
@@ -115,9 +115,15 @@ class Delivery:
 
     def note(self, index: int, result: RecipientResult) -> None:
         """What became of one recipient."""
-        if not self.outcomes:
-            self.outcomes = {}
-        self.outcomes[index] = result
+        outcomes = self.outcomes
+        if not isinstance(outcomes, dict):
+            self.outcomes = outcomes = {}
+        outcomes[index] = result
+
+    def take_back(self, indices: Container[int]) -> None:
+        """What had become of these recipients is no outcome after all."""
+        if self.outcomes:
+            self.outcomes = {index: result for index, result in self.outcomes.items() if index not in indices}
 
     @property
     def weight(self) -> int:

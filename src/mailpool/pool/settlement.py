@@ -84,9 +84,9 @@ def asked_for_less(delivery: Delivery, transaction: Transaction) -> Asked | None
 
 def reopen(delivery: Delivery, asked: Asked) -> None:
     """The recipients whom the server wants later have no outcome after all."""
-    for index in asked.recipients:
-        delivery.outcomes.pop(index, None)
-    delivery.pending = sorted({*asked.recipients, *delivery.pending})
+    again = set(asked.recipients)
+    delivery.take_back(again)
+    delivery.pending = sorted(again.union(delivery.pending))
 
 
 def absorb(delivery: Delivery, transaction: Transaction) -> None:

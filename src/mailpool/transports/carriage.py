@@ -33,7 +33,7 @@ from ..pool.delivery import Delivery
 from ..pool.ledger import Ledger
 from ..pool.pending import Pending
 from ..pool.queue import Queue
-from ..pool.settlement import deadline_exceeded, pool_closed
+from ..pool.settlement import deadline_exceeded, pool_closed, told
 from ..pool.statistics import Counts, Histogram, PoolStats
 from ..results import Phase, SendResult
 from .carrier import Carrier, name_of
@@ -305,12 +305,7 @@ class Carriage:
             delivery.batch = delivery.pending
             decisive = absorb(delivery, error, self._errors.get(delivery))
             return final(delivery, decisive, self._loop.time())
-        copy = error.for_message(
-            delivery.message_id,
-            delivery.attempts,
-            delivery.recipients(error.outcome, error.phase),
-            may_have_been_delivered=delivery.may_have_been_delivered,
-        )
+        copy = told(error, delivery)
         if error.retry_after is not None:
             copy.retry_after = max(0.0, self._quota_until - self._loop.time()) or error.retry_after
         return copy
@@ -319,15 +314,7 @@ class Carriage:
         """End everything that waits with ``error``, so that it can go elsewhere; what is under way goes on."""
         for delivery in self._queue.of(self._lane):
             self._queue.leave(delivery)
-            self._settle(
-                delivery,
-                error.for_message(
-                    delivery.message_id,
-                    delivery.attempts,
-                    delivery.recipients(error.outcome, error.phase),
-                    may_have_been_delivered=delivery.may_have_been_delivered,
-                ),
-            )
+            self._settle(delivery, told(error, delivery))
         self._schedule()
 
     # -- callers that give up --------------------------------------------------------------------------------------

@@ -25,12 +25,12 @@ from ..policy.breaker import Health, Sign
 from ..pool.ledger import Ledger
 from ..pool.pending import Pending
 from ..pool.queue import Queue
-from ..pool.settlement import deadline_exceeded, pool_closed
+from ..pool.settlement import deadline_exceeded, pool_closed, told
 from ..pool.statistics import Counts, Histogram, PoolStats
 from ..results import Phase, SendResult
 from .adding_up import sum_of
 from .relay import Notify, Recallable, Relay, RelayPlan
-from .travelling import Next, Traveller, absorb, next_step, result, sign_of, told
+from .travelling import Next, Traveller, absorb, next_step, result, sign_of
 
 # Between two rounds of a message over all relays, in seconds (P-18).
 _BACKOFF_BASE = 1.0

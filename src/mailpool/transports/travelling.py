@@ -20,6 +20,7 @@ from ..policy.breaker import Sign
 from ..policy.moving import Case, Harm, judge
 from ..pool.delivery import Delivery
 from ..pool.pending import Pending
+from ..pool.settlement import told
 from ..results import Outcome, Phase, RecipientResult, SendResult
 from . import handover
 from .relay import Relay
@@ -201,13 +202,3 @@ def result(traveller: Traveller, now: float) -> SendResult | BaseException:
         if not traveller.attempts:
             ended.recipients = ()
     return ended
-
-
-def told(error: SendError, traveller: Traveller) -> SendError:
-    """An error that ends a message which waits here."""
-    return error.for_message(
-        traveller.message_id,
-        traveller.attempts,
-        traveller.recipients(error.outcome, error.phase),
-        may_have_been_delivered=traveller.may_have_been_delivered,
-    )

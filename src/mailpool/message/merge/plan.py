@@ -17,7 +17,7 @@ from ...address import Addresses, Envelope
 from ...content import BytesContent
 from ...errors import MessageError
 from ..address_headers import written_header
-from ..composing import _id_domain, _participants, composed
+from ..composing import composed
 from ..custom_headers import split_headers
 from ..dates import date_text
 from ..envelopes import envelope_of, keep_promises, refuse_many
@@ -25,9 +25,9 @@ from ..fields import Fields
 from ..folding import fold_text
 from ..list_headers import list_headers
 from ..message_body import usual_body
-from ..message_ids import checked_token
-from ..parts import Leaf
-from ..writing import _leaves
+from ..message_ids import checked_token, new_message_id
+from ..participants import participants
+from ..parts import Leaf, leaves
 from .pattern import Pattern
 from .text_part import TextPart, Values, encoding_line
 
@@ -131,14 +131,14 @@ class Plan:
         if isinstance(root, Leaf) and parts:
             self._pieces[-1] = b""  # the last line end, which the composer adds to a text without one
         # Where a boundary could occur by chance (HDR-15).
-        bare = [leaf.body for leaf in _leaves(root) if leaf.encoding in ("7bit", "8bit")]
+        bare = [leaf.body for leaf in leaves(root) if leaf.encoding in ("7bit", "8bit")]
         self._bare = b"\n".join([body for body in bare if isinstance(body, bytes)])
         self._eight_bit = content.eight_bit
         known = split_headers(fields)[0] if "headers" in fields else fields
         self._envelope: Any = known.get("envelope")
         _refuse_8bit(self._envelope)
         self._limit = known.get("recipient_limit")
-        self._sender, self._others, _ = _participants(
+        self._sender, self._others, _ = participants(
             {name: known.get(name) for name in ("from", "sender", "cc", "bcc")}, ""
         )
         self._to, self._identity = holes["to"], holes["identity"]
@@ -178,7 +178,7 @@ class Plan:
             path = envelope_of(given, self._sender, recipients)
         if self._limit is not None:
             refuse_many(path, self._limit)
-        identity = f"<{checked_token(token)}@{_id_domain(self._sender, path, hostname)}>"
+        identity = new_message_id(checked_token(token), self._sender, path, hostname)
         date = "" if self._dated else f"Date: {date_text(now, 'date')}\r\n"
         pieces[self._identity] = f"Message-ID: {identity}\r\n{date}".encode("ascii")
         for name, field, pattern, index in self._lines:
