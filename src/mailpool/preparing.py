@@ -15,6 +15,7 @@ from .errors import DeadlineExceeded, PoolClosed, UsageError
 from .hooks import go_on
 from .message import Sealed
 from .pool.pending import Pending
+from .pool.waiters import Waiters
 from .results import Phase, SendResult
 
 # Enough to keep a pool busy over slow sources, and no flood for those who answer.
@@ -38,7 +39,7 @@ class Preparing:
         self._open: dict[Pending, asyncio.Task[Sealed]] = {}
         self._places = asyncio.Semaphore(max(_AT_ONCE, room_below))
         self._was_full = False
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters = Waiters()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -49,9 +50,7 @@ class Preparing:
 
     async def changed(self) -> None:
         """Wait until there is room again, or none is prepared any more."""
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.append(waiter)
-        await waiter
+        await self._waiters.wait()
 
     def start(
         self, steps: Coroutine[Any, Any, Sealed], submit: Submit, deadline: float | None
@@ -105,10 +104,10 @@ class Preparing:
                 self._submit(future, task.result(), submit, until)
         if self._was_full and self.has_room:
             self._was_full = False
-            self._wake()
+            self._waiters.wake()
             self._on_room()
         if not self._open:
-            self._wake()
+            self._waiters.wake()
 
     def _submit(self, future: Pending, sealed: Sealed, submit: Submit, until: float | None) -> None:
         try:
@@ -120,12 +119,6 @@ class Preparing:
         future.subject = inner
         future.on_cancel = _cancel
         inner.add_done_callback(lambda _: _copy(inner, future))
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -151,7 +144,7 @@ class Preparing:
                     )
                 )
             task.cancel()
-        self._wake()
+        self._waiters.wake()
         if open_now:
             await asyncio.wait(open_now.values(), timeout=timeout)
 

@@ -26,6 +26,7 @@ from .hooks import Hook
 from .message import Sealed
 from .net.connect import Connector, connect, prepare
 from .options import Credentials, Options, parse_options
+from .pool.closing import takes_no_more
 from .pool.pool import Pool
 from .pool.statistics import PoolStats
 from .preparation import AnyMessage, Preparation
@@ -419,7 +420,7 @@ class Transporter:
                 )
             return self._transport
         if self._closed:
-            raise PoolClosed("the transporter is closed and takes no more messages", phase=Phase.QUEUE)
+            raise takes_no_more()
         self._loop = loop
         if self._plan is not None:
             self._transport = Failover(self._plan, self.options, self._events.emit, self._relay)
@@ -449,10 +450,12 @@ class Transporter:
     ) -> asyncio.Future[SendResult]:
         transport = self._bound()
         _check(priority, deadline)
+        if deadline is None:
+            deadline = self.options.deadline
         prepared = self._preparation.prepare(message)
         if isinstance(prepared, Sealed):
             if self._closed and self._preparing:
-                raise PoolClosed("the transporter is closed and takes no more messages", phase=Phase.QUEUE)
+                raise takes_no_more()
             return transport.submit(
                 prepared, priority=priority, deadline=deadline, auth=auth, may_wait=may_wait
             )
@@ -464,7 +467,7 @@ class Transporter:
         return self._preparing.start(
             prepared,
             lambda sealed, left: transport.submit(sealed, priority=priority, deadline=left, auth=auth),
-            self.options.deadline if deadline is None else deadline,
+            deadline,
         )
 
     def _refuse_more(self, may_wait: bool) -> None:
@@ -472,7 +475,7 @@ class Transporter:
         :raises QueueFull:
         """
         if self._closed:
-            raise PoolClosed("the transporter is closed and takes no more messages", phase=Phase.QUEUE)
+            raise takes_no_more()
         if not may_wait and len(self._preparing) + self.stats().queued >= self.options.max_queue:
             raise QueueFull(
                 f"{self.options.max_queue} messages wait already (max_queue); pull from your source when `idle` says "

@@ -25,6 +25,7 @@ class Mutation(NamedTuple):
 
 _POOL, _ROSTER, _QUEUE = "pool/pool.py", "pool/roster.py", "pool/queue.py"
 _SETTLEMENT, _LEDGER = "pool/settlement.py", "pool/ledger.py"
+_ALARM, _ROOM, _CLOSING = "pool/alarm.py", "pool/room.py", "pool/closing.py"
 _PIPELINE, _ASSIGNMENT, _RATE = "smtp/pipeline.py", "policy/assignment.py", "policy/rate.py"
 _CONNECTION = "net/connection.py"
 
@@ -33,14 +34,14 @@ MUTATIONS: Final = (
     Mutation(
         "lost wake-up: a message is queued and nobody looks",
         _POOL,
-        "        self.schedule()\n        return delivery.future\n\n    def is_idle",
+        "        self._alarm.soon()\n        return delivery.future\n\n    def is_idle",
         "        return delivery.future\n\n    def is_idle",
     ),
     Mutation(
         "lost wake-up: the timer is set once and never again",
-        _POOL,
-        "        self._timer = None\n        self._timer_at = math.inf\n        self.run()",
-        "        self._timer = None\n        self.run()",
+        _ALARM,
+        "        self._timer = None\n        self._at = math.inf\n        self._look()",
+        "        self._timer = None\n        self._look()",
     ),
     Mutation(
         "lost wake-up: a connection is gone, and nobody opens another",
@@ -68,14 +69,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "the event idle is not emitted",
-        _QUEUE,
-        "        self._wake()\n        self._on_room()",
-        "        self._wake()",
+        _ROOM,
+        "        self._waiters.wake()\n        self._on_room()",
+        "        self._waiters.wake()",
     ),
     Mutation(
         "who waits for room is not woken",
-        _QUEUE,
-        "        self._wake()\n        self._on_room()",
+        _ROOM,
+        "        self._waiters.wake()\n        self._on_room()",
         "        self._on_room()",
     ),
     Mutation(
@@ -339,7 +340,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a deadline comes late",
-        _POOL,
+        _LEDGER,
         "self._loop.call_later(deadline, self._deadline_passed",
         "self._loop.call_later(2 * deadline, self._deadline_passed",
     ),
@@ -352,15 +353,15 @@ MUTATIONS: Final = (
     Mutation(
         "a caller that gives up cuts the connection of others",
         _POOL,
-        "delivery.detached = transaction.end_written or len(slot.connection.pipeline.in_flight) > 1",
-        "delivery.detached = transaction.end_written",
+        "    return transaction.end_written or len(slot.connection.pipeline.in_flight) > 1",
+        "    return transaction.end_written",
     ),
     # The end.
     Mutation(
         "close forgets who waits in the queue",
-        _POOL,
-        "            if delivery not in in_flight:\n                self._ledger.settle(delivery, pool_closed(delivery))",
-        "            if delivery in in_flight:\n                pass",
+        _CLOSING,
+        "            if delivery not in under_way:\n                self._ledger.settle(delivery, pool_closed(delivery))",
+        "            if delivery in under_way:\n                pass",
     ),
     Mutation(
         "close waits for ever for what is in flight",
@@ -376,7 +377,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "close returns what was sent",
-        _POOL,
+        _CLOSING,
         "return [delivery.unsent for delivery in last if delivery.was_not_sent]",
         "return [delivery.unsent for delivery in last]",
     ),

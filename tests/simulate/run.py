@@ -363,12 +363,12 @@ class _Play:
             complain(f"P-01: {pool._state.total} connections are counted")
         for words in disagreements(pool, now):
             complain(words)
-        if pool._scheduled or pool._running or pool._timer_at <= now:
+        if pool._running or pool._alarm.next_look <= now:
             return
         step = decide(pool._state, now)
         if not isinstance(step, Wait):
             complain(f"P-14: nothing moves at {now:g} s, and {type(step).__name__} could be done")
-        elif step.until < math.inf and pool._timer_at > step.until + 1e-6:
+        elif step.until < math.inf and pool._alarm.next_look > step.until + 1e-6:
             complain(f"P-14: nothing will move at {step.until:g} s, when something has to be done")
         elif pool._queue.held_back and len(pool._queue) < self.scenario.options["max_queue"]:
             complain("P-21: messages stand before the door, and there is room inside")

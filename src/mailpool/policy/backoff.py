@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+_BASE = 1.0
+_CAP = 60.0
+
 
 def full_jitter(attempt: int, dice: float, *, base: float, cap: float) -> float:
     """Seconds to wait before the next try: anything up to ``base`` doubled for each attempt, and never above ``cap``.
@@ -10,6 +13,11 @@ def full_jitter(attempt: int, dice: float, *, base: float, cap: float) -> float:
     :param dice: a random number in [0, 1); the whole range is used, so that clients that fell together rise apart
     """
     return dice * min(cap, base * 2.0 ** min(attempt - 1, 60))
+
+
+def message_backoff(attempt: int, dice: float) -> float:
+    """Seconds until a message is tried again that was lost, or came too fast, without a word about when (P-18)."""
+    return half_jitter(attempt, dice, base=_BASE, cap=_CAP)
 
 
 def half_jitter(attempt: int, dice: float, *, base: float, cap: float) -> float:

@@ -46,6 +46,7 @@ class Delivery:
         "detached",
         "duplicates",
         "envelope",
+        "error",
         "first_begun_at",
         "future",
         "given_up",
@@ -110,6 +111,9 @@ class Delivery:
         self.throttles = 0  # how often the server wanted it later
         self.throttled_at: float | None = None  # the first time
         self.continues = False  # the rest of its recipients is next; the attempt is the same
+        self.error: BaseException | None = (
+            None  # what decides so far, where it goes out in parts or by several ways
+        )
         self.first_begun_at: float | None = None
         self.deadline: asyncio.TimerHandle | None = None
 

@@ -1,24 +1,17 @@
 """The pool: it carries out what ``policy.assignment`` decides, and tells each message its outcome.
 
-The parts: ``queue`` holds who waits, ``roster`` the connections, ``ledger`` who is owed an outcome, and ``settlement`` says
-what the end of a transaction means. Everything runs in callbacks of one event loop, so nothing is locked; ``run`` is the
-only place that acts on decisions, and never runs inside itself.
+The parts: ``queue`` holds who waits, ``roster`` the connections, ``ledger`` who is owed an outcome, ``closing`` says how it
+ends, and ``settlement`` what the end of a transaction means. Everything runs in callbacks of one event loop, so nothing is
+locked; ``run`` is the only place that acts on decisions, and never runs inside itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Callable, Sequence
 
-from ..errors import (
-    ConnectionFailed,
-    PoolClosed,
-    QuotaExceeded,
-    SendError,
-    UsageError,
-)
+from ..errors import ConnectionFailed, QuotaExceeded, SendError
 from ..message import Sealed
 from ..net.connect import Connector, connect
 from ..net.connection import Connection
@@ -37,14 +30,16 @@ from ..policy.assignment import (
     Wait,
     decide,
 )
-from ..policy.backoff import half_jitter
+from ..policy.backoff import message_backoff
 from ..policy.batch import next_batch
 from ..policy.rate import Limiter
 from ..results import Phase
 from ..smtp.transaction import Transaction, Verdict, prepare
+from .alarm import Alarm
+from .closing import Closing, takes_no_more
 from .delivery import Delivery
 from .lanes import PoolLane, lane_of
-from .ledger import Ledger
+from .ledger import Ledger, Whereabouts
 from .pending import Pending
 from .queue import Queue
 from .roster import Notify, Roster
@@ -53,10 +48,10 @@ from .settlement import (
     Next,
     absorb,
     asked_for_less,
-    deadline_exceeded,
     failure,
     next_step,
     pool_closed,
+    quota_lasts,
     reopen,
     result,
     told,
@@ -66,11 +61,6 @@ from .snapshot import snapshot
 from .statistics import Counts, Histogram, PoolStats
 from .throttling import Throttling
 
-# P-18, in seconds.
-_BACKOFF_BASE = 1.0
-_BACKOFF_CAP = 60.0
-# How long messages fail untried when a quota is used up and the server does not say until when, in seconds.
-_QUOTA_WAIT = 60.0
 # A connection that has been idle for longer may be dead without our knowing it (P-11).
 _STALE = 1.0
 
@@ -108,7 +98,15 @@ class Pool:
         )
         self._counts = Counts()
         self._queue = Queue(options, lambda: notify("idle"))
-        self._ledger = Ledger(self._counts, lambda *details: notify("detached", *details))
+        self._room = self._queue.room
+        self._ledger = Ledger(
+            self._counts,
+            on_given_up=self._given_up,
+            where=self._where,
+            on_detached=lambda *details: notify("detached", *details),
+        )
+        self._closing = Closing(self._queue, self._ledger, self._room)
+        self._alarm = Alarm(self.run)
         self._throttling = Throttling(options, self._counts, notify, dice)
         self._network = connector  # another connector stands for another network
         self._roster = Roster(
@@ -127,13 +125,7 @@ class Pool:
         self._most_recipients = min(
             [*bounds, *([options.max_recipients] if options.max_recipients else [])], default=None
         )
-        self._on_cancel = self._cancelled  # one for all messages
         self._running = False
-        self._scheduled = False
-        self._timer: asyncio.Handle | None = None
-        self._timer_at = math.inf  # uvloop's handles do not tell
-        self._draining = False
-        self._last: list[Delivery] = []  # those that had no outcome when closing began
         self._gone: asyncio.Future[None] | None = None  # set when closing; done when no connection is left
         self._default = lane_of(self._state, options, options.auth, self._loop.time(), connector)
         self._default.min_connections = options.min_connections
@@ -153,20 +145,14 @@ class Pool:
         """Give a message its place in the queue; the future has its outcome.
 
         :param priority: higher ones pass lower ones
-        :param deadline: seconds until it must have an outcome
+        :param deadline: seconds until it must have an outcome; None: as long as it takes
         :param auth: another identity than the transporter's
         :param may_wait: whether it may wait for its turn to be queued when ``max_queue`` messages are
         :raises PoolClosed: ``close`` or ``drain`` has begun
         :raises QueueFull: ``max_queue`` messages wait and this one may not
         """
-        if asyncio.get_running_loop() is not self._loop:
-            raise UsageError("this pool belongs to another event loop")
-        if self._draining or self._gone is not None:
-            raise PoolClosed(
-                "the transporter is closed and takes no more messages",
-                phase=Phase.QUEUE,
-                message_id=sealed.message_id,
-            )
+        if self._closing.begun:
+            raise takes_no_more(sealed.message_id)
         now = self._loop.time()
         lane = (
             self._default if auth is None else lane_of(self._state, self._options, auth, now, self._network)
@@ -180,39 +166,28 @@ class Pool:
             self._ledger.settle(delivery, self._told(lane.last_error, delivery, lane.blocked_until - now))
             return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
-        self._ledger.open[delivery] = None
-        delivery.future.subject = delivery
-        delivery.future.on_cancel = self._on_cancel
-        if deadline is None:
-            deadline = self._options.deadline
-        if deadline is not None:
-            delivery.deadline = self._loop.call_later(deadline, self._deadline_passed, delivery, deadline)
-        self.schedule()
+        self._ledger.enter(delivery, deadline)
+        self._alarm.soon()
         return delivery.future
 
     def is_idle(self) -> bool:
         """Whether there is room for more messages (P-20)."""
-        return self._queue.is_idle
+        return self._room.is_there()
 
     async def room(self) -> bool:
         """Wait until ``is_idle``; false when the pool begins to close instead."""
-        return await self._queue.room()
+        return await self._room.wait()
 
     # -- carrying out decisions ------------------------------------------------------------------------------------
 
     def schedule(self) -> None:
         """Decide soon: messages that are queued together are looked at together."""
-        if not self._scheduled and not self._running:
-            self._scheduled = True
-            self._loop.call_soon(self._run_scheduled)
-
-    def _run_scheduled(self) -> None:
-        self._scheduled = False
-        self.run()
+        if not self._running:
+            self._alarm.soon()
 
     def run(self) -> None:
         """Do one thing after another until there is nothing to do now."""
-        if self._running or self._gone is not None:
+        if self._running or self._closing.closed:
             return
         self._running = True
         touched: list[Connection] = []
@@ -228,7 +203,7 @@ class Pool:
                 match step:
                     case Wait(until):
                         if not self._queue.admit():
-                            self._wake_at(until)
+                            self._alarm.at(until)
                             break
                     case Open(lane):
                         self._roster.open(lane)
@@ -250,7 +225,7 @@ class Pool:
             # Whatever happens, what was begun is written: a transaction that is not would never end.
             for connection in touched:
                 connection.flush()
-        self._queue.tell_room()
+        self._room.tell()
 
     def hand_over(self, slot: Slot, now: float) -> bool:
         """What ``run`` would do for a slot of which `takes_next` is true: most messages begin here.
@@ -262,21 +237,8 @@ class Pool:
         if self._running or self._queue.held_back:
             return False
         begun = self._assign(slot, False, now)
-        self._queue.tell_room()
+        self._room.tell()
         return begun
-
-    def _wake_at(self, until: float) -> None:
-        if until >= self._timer_at:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = until
-        self._timer = self._loop.call_at(until, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._timer_at = math.inf
-        self.run()
 
     def _assign(self, slot: Slot, alone: bool, now: float) -> bool:
         """Begin the next message on ``slot``; whether it could be begun. Connection and token are one step (P-23)."""
@@ -350,13 +312,13 @@ class Pool:
         if step is Next.SETTLE:
             outcome = result(delivery, now)
             self._ledger.settle(delivery, outcome)
-            if isinstance(outcome, QuotaExceeded) and self._gone is None:
+            if isinstance(outcome, QuotaExceeded) and not self._closing.closed:
                 assert isinstance(delivery.lane, PoolLane)
                 self.quota_exceeded(delivery.lane, outcome)
-        elif step is Next.FAIL or (self._gone is not None and uncertain):
+        elif step is Next.FAIL or (self._closing.closed and uncertain):
             assert cause is not None
             self._ledger.settle(delivery, failure(delivery, transaction, cause))
-        elif self._gone is not None:
+        elif self._closing.closed:
             self._ledger.settle(delivery, pool_closed(delivery))
         else:
             self._again(delivery, step, uncertain, now)
@@ -370,7 +332,7 @@ class Pool:
         others_went = lane.adaptive is None or lane.adaptive.since is None
         if cause is None and self._throttling.heard(lane, slot, asked.reply, asked.phase, asked.meaning):
             self._roster.retire(slot, "the server wants it so")
-        if self._gone is not None or delivery.given_up:
+        if self._closing.closed or delivery.given_up:
             return False
         if not self._throttling.may_wait(delivery):
             if transaction.verdict is not Verdict.UNSENT or not self._options.max_throttle_wait:
@@ -398,7 +360,7 @@ class Pool:
                 delivery.maybe_duplicate = True
             self._notify("requeued", delivery.message_id, delivery.requeues)
             if delivery.requeues > 1:
-                wait = half_jitter(delivery.requeues - 1, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
+                wait = message_backoff(delivery.requeues - 1, self._dice())
                 self._queue.put_to_sleep(delivery, now + wait)
                 return
         self._queue.put_first(delivery, alone=delivery.requeues > 1)
@@ -410,8 +372,7 @@ class Pool:
     def quota_exceeded(self, lane: PoolLane, error: QuotaExceeded) -> None:
         """No other message of the identity would be taken either: they fail untried until the quota is over (P-19a)."""
         self._notify("throttled", error)
-        wait = error.retry_after if error.retry_after is not None else _QUOTA_WAIT
-        lane.quota_until = self._loop.time() + wait
+        lane.quota_until = self._loop.time() + quota_lasts(error)
         # What was said to one message holds for all, but not what became of it before.
         shared = error.for_message("", 0)
         shared.may_have_been_delivered = False
@@ -448,7 +409,7 @@ class Pool:
 
     # -- callers that give up --------------------------------------------------------------------------------------
 
-    def _cancelled(self, delivery: Delivery) -> None:
+    def _given_up(self, delivery: Delivery) -> None:
         """Nobody waits for this one any more (P-27)."""
         if delivery.settled:
             return
@@ -460,24 +421,18 @@ class Pool:
             return
         delivery.given_up = True
         slot, transaction = found
-        delivery.detached = transaction.end_written or len(slot.connection.pipeline.in_flight) > 1
+        delivery.detached = _goes_on(slot, transaction)
         if not delivery.detached:
             slot.connection.destroy(
                 ConnectionFailed("the message was given up by its caller", phase=Phase.QUEUE, temporary=True)
             )
 
-    def _deadline_passed(self, delivery: Delivery, seconds: float) -> None:
-        if delivery.future.done():
-            return  # cancelled, and detached
+    def _where(self, delivery: Delivery) -> Whereabouts:
         found = self._roster.slot_of(delivery)
-        on_its_way = False
-        phase = Phase.QUEUE
-        if found is not None:
-            slot, transaction = found
-            phase = slot.connection.pipeline.awaited or Phase.QUEUE
-            on_its_way = transaction.end_written or len(slot.connection.pipeline.in_flight) > 1
-        delivery.future.set_exception(deadline_exceeded(delivery, seconds, phase, on_its_way))
-        self._cancelled(delivery)
+        if found is None:
+            return Whereabouts(Phase.QUEUE, False)
+        slot, transaction = found
+        return Whereabouts(slot.connection.pipeline.awaited or Phase.QUEUE, _goes_on(slot, transaction))
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
@@ -487,18 +442,7 @@ class Pool:
         :param timeout: seconds for what is queued
         :param close_timeout: seconds more for what is on the wire then
         """
-        self._draining = True
-        self._queue.shut()
-        settled = self._loop.create_task(self._ledger.all_settled(), name="mailpool: drain")
-        try:
-            await asyncio.wait([settled], timeout=timeout)
-        except asyncio.CancelledError:
-            # Nobody comes back to close what is left open.
-            settled.cancel()
-            await self.close(0)
-            raise
-        settled.cancel()
-        return await self.close(close_timeout)
+        return await self._closing.drain(timeout, close_timeout, self.close)
 
     async def close(self, timeout: float = 10.0) -> list[Sealed]:
         """End what waits, let what is in flight finish, close everything (P-29). Returns what was not sent.
@@ -507,21 +451,14 @@ class Pool:
         """
         if self._gone is not None:
             await asyncio.shield(self._gone)
-            return self._not_sent()
-        self._queue.shut()
-        if self._timer is not None:
-            self._timer.cancel()
+            return self._closing.unsent()
+        self._alarm.off()
         for lane in self._state.lanes.values():
             if lane.adaptive is not None:
                 assert isinstance(lane, PoolLane)
                 lane.learning.remember(lane.adaptive)
-        self._last = list(self._ledger.open)
-        in_flight = {transaction.token for transaction in self._roster.in_flight()}
+        self._closing.close({transaction.token for transaction in self._roster.in_flight()})
         self._gone = self._roster.shut()
-        for delivery in self._last:
-            if delivery not in in_flight:
-                self._ledger.settle(delivery, pool_closed(delivery))
-        self._queue.clear()
         try:
             await asyncio.wait([self._gone], timeout=timeout)
         except asyncio.CancelledError:
@@ -531,12 +468,7 @@ class Pool:
             self._roster.cut(f"the transporter was closed, and the message had not ended {timeout:g} s later")
             await asyncio.shield(self._gone)  # others may wait for the same
         await self._roster.tasks_ended()
-        return self._not_sent()
-
-    def _not_sent(self) -> list[Sealed]:
-        """Each is returned once, be it by a later ``close`` when the first one was cancelled."""
-        last, self._last = self._last, []
-        return [delivery.unsent for delivery in last if delivery.was_not_sent]
+        return self._closing.unsent()
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
@@ -547,12 +479,10 @@ class Pool:
         )
 
     def __repr__(self) -> str:
-        state = (
-            "open"
-            if self._gone is None and not self._draining
-            else "draining"
-            if self._gone is None
-            else "closed"
-        )
-        most = self._state.max_connections
-        return f"<Pool {state}, {self._state.total} of {most} connections, {len(self._queue)} waiting>"
+        connections = f"{self._state.total} of {self._state.max_connections} connections"
+        return f"<Pool {self._closing}, {connections}, {len(self._queue)} waiting>"
+
+
+def _goes_on(slot: Slot, transaction: Transaction) -> bool:
+    """Whether a transaction that nobody waits for has to end by itself: it cannot be taken back, or not without others."""
+    return transaction.end_written or len(slot.connection.pipeline.in_flight) > 1

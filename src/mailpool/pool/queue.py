@@ -1,4 +1,4 @@
-"""The waiting messages: their lines, their back-offs, and the room that is left (P-20, P-21)."""
+"""The waiting messages: their lines, their back-offs, and who waits for a place among them (P-21)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,23 @@ from ..options import Options
 from ..policy.assignment import Lane, pop_due, push_sleeping
 from ..results import Phase
 from .delivery import Delivery, Place
+from .room import Room
 
 
 class Queue:
     """Counts everything that waits for a connection, a token or a back-off.
 
-    :param on_room: called each time that room appears
+    :param on_room: called each time that there is room again, by the measure of one transport
     """
 
-    def __init__(self, options: Options, on_room: Callable[[], None]) -> None:
+    def __init__(self, options: Options, on_room: Callable[[], None] = lambda: None) -> None:
         self._loop = asyncio.get_running_loop()
         self._most = options.max_queue
         self._room_below = min(options.max_connections * options.pipeline_depth, options.max_queue)
-        self._on_room = on_room
+        self.room = Room(self._has_room, on_room)
         self._overflow: deque[Delivery] = deque()  # beyond max_queue, waiting for their turn to be queued
         self._held_back = 0  # of these, those that are not gone
         self._waiting = 0
-        self._had_room = False
-        self._shut = False
-        self._waiters: list[asyncio.Future[None]] = []
         self._order = itertools.count()
 
     def __len__(self) -> int:
@@ -42,43 +40,13 @@ class Queue:
         """How many wait for their turn to be queued."""
         return self._held_back
 
-    # -- room ------------------------------------------------------------------------------------------------------
-
-    @property
-    def is_idle(self) -> bool:
-        return self._waiting < self._room_below and not self._shut
-
-    async def room(self) -> bool:
-        """Wait for room; false when there will never be any."""
-        while not self.is_idle and not self._shut:
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            self._waiters.append(waiter)
-            await waiter
-        return not self._shut
-
-    def tell_room(self) -> None:
-        """Say so if room has appeared since there was none."""
-        if self._had_room or not self.is_idle:
-            return
-        self._had_room = True
-        self._wake()
-        self._on_room()
-
-    def shut(self) -> None:
-        """No more messages are taken, and nobody needs to wait for room."""
-        self._shut = True
-        self._wake()
+    def _has_room(self) -> bool:
+        return self._waiting < self._room_below
 
     def clear(self) -> None:
         """Forget whoever waits: each of them has been told."""
         self._waiting = self._held_back = 0
         self._overflow.clear()
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
     # -- in --------------------------------------------------------------------------------------------------------
 
@@ -152,8 +120,8 @@ class Queue:
 
     def _count(self, change: int) -> None:
         self._waiting += change
-        if not self.is_idle:
-            self._had_room = False
+        if self._waiting >= self._room_below:
+            self.room.lost()
 
     def of(self, lane: Lane) -> list[Delivery]:
         """Everybody of ``lane`` who waits, be it in front of the door."""

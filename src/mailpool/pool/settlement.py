@@ -33,6 +33,8 @@ _ERROR: dict[Outcome, type[SendError]] = {
     Outcome.QUOTA: QuotaExceeded,
     Outcome.AUTH_FAILED: AuthenticationFailed,
 }
+# How long a quota is taken for used up when the server does not say until when, in seconds.
+_QUOTA_WAIT = 60.0
 
 
 class Next(enum.Enum):
@@ -269,6 +271,11 @@ def told(error: SendError, delivery: Delivery) -> SendError:
         delivery.recipients(error.outcome, error.phase),
         may_have_been_delivered=delivery.may_have_been_delivered,
     )
+
+
+def quota_lasts(error: QuotaExceeded) -> float:
+    """For how many seconds messages fail untried after this (P-19a)."""
+    return _QUOTA_WAIT if error.retry_after is None else error.retry_after
 
 
 def pool_closed(delivery: Delivery) -> PoolClosed:

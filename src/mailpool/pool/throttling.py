@@ -10,7 +10,7 @@ from ..errors import ProtocolError, QuotaExceeded, SendError, Throttled, TimedOu
 from ..options import Options
 from ..policy.adaptive import Adaptive
 from ..policy.assignment import Slot
-from ..policy.backoff import half_jitter
+from ..policy.backoff import message_backoff
 from ..policy.meaning import Less, Meaning, classify
 from ..results import Outcome, Phase, Reply
 from ..smtp.transaction import Transaction
@@ -20,10 +20,8 @@ from .statistics import Counts
 
 log = logging.getLogger("mailpool")
 
-# A message that is put off while others are taken waits for itself, in seconds.
+# A message that is put off so often while others are taken waits for itself.
 _OWN_AFTER = 3
-_OWN_BASE = 1.0
-_OWN_CAP = 60.0
 # A connection that has been idle for longer and is closed then was closed for that.
 _AT_WORK = 1.0
 
@@ -145,7 +143,7 @@ class Throttling:
         extra = delivery.throttles - _OWN_AFTER
         if extra <= 0:
             return 0.0
-        return half_jitter(extra, self._dice(), base=_OWN_BASE, cap=_OWN_CAP)
+        return message_backoff(extra, self._dice())
 
 
 def throttled(reply: Reply, phase: Phase, meaning: Meaning) -> SendError:

@@ -17,7 +17,6 @@ from typing import Any
 from ..address import Envelope
 from ..errors import (
     DeliveryUncertain,
-    PoolClosed,
     QuotaExceeded,
     SendError,
     Throttled,
@@ -28,22 +27,22 @@ from ..extensions import Extensions
 from ..message import Sealed
 from ..options import Credentials, Options
 from ..policy.assignment import Lane
-from ..policy.backoff import half_jitter
+from ..policy.backoff import message_backoff
+from ..pool.alarm import Alarm
+from ..pool.closing import Closing, takes_no_more
 from ..pool.delivery import Delivery
-from ..pool.ledger import Ledger
+from ..pool.ledger import Ledger, Whereabouts
 from ..pool.pending import Pending
 from ..pool.queue import Queue
-from ..pool.settlement import deadline_exceeded, pool_closed, told
+from ..pool.settlement import pool_closed, quota_lasts, told
 from ..pool.statistics import Counts, Histogram, PoolStats
 from ..results import Phase, SendResult
 from .carrier import Carrier, name_of
 from .handover import Handover, absorb, final, note_final, outcome_of
-from .pacing import PAUSE_BASE, PAUSE_CAP, Pacing
+from .pacing import Pacing
 
 log = logging.getLogger("mailpool")
 
-# How long messages fail untried when a quota is used up and nobody says until when, in seconds.
-_QUOTA_WAIT = 60.0
 # A carrier that was told to stop has so long each time, and its ``close`` as well, in seconds.
 _GRACE = 1.0
 
@@ -73,20 +72,21 @@ class Carriage:
         self._counts = Counts()
         self._lane = Lane(None)
         self._queue = Queue(options, lambda: notify("idle"))
-        self._ledger = Ledger(self._counts, lambda *details: notify("detached", *details))
-        self._pacing = Pacing(options.rate, carrier, dice, self._schedule)
+        self._ledger = Ledger(
+            self._counts,
+            on_given_up=self._given_up,
+            where=self._where,
+            on_detached=lambda *details: notify("detached", *details),
+        )
+        self._closing = Closing(self._queue, self._ledger, self._queue.room)
+        self._alarm = Alarm(self._run)
+        self._pacing = Pacing(options.rate, carrier, dice, self._alarm.soon)
         self._waited = Histogram()
         self._under_way: dict[Delivery, Handover] = {}
-        self._throttled_at: dict[Delivery, float] = {}  # when a message that is repeated was throttled first
-        self._errors: dict[Delivery, BaseException] = {}  # of those of whose recipients some wait still
         self._quota_until = -math.inf
         self._quota_error: QuotaExceeded | None = None
-        self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._draining = False
-        self._last: list[Delivery] = []  # those that had no outcome when closing began
-        self._closing: asyncio.Task[None] | None = None
-        self._schedule()
+        self._shutting_down: asyncio.Task[None] | None = None
+        self._alarm.soon()
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -105,16 +105,10 @@ class Carriage:
         :raises PoolClosed: ``close`` or ``drain`` has begun
         :raises QueueFull: ``max_queue`` messages wait and this one may not
         """
-        if asyncio.get_running_loop() is not self._loop:
-            raise UsageError("this transport belongs to another event loop")
         if auth is not None:
             raise UsageError(f"auth: {name_of(self._carrier)} knows no logins for single messages")
-        if self._draining or self._closing is not None:
-            raise PoolClosed(
-                "the transporter is closed and takes no more messages",
-                phase=Phase.QUEUE,
-                message_id=sealed.message_id,
-            )
+        if self._closing.begun:
+            raise takes_no_more(sealed.message_id)
         now = self._loop.time()
         delivery = Delivery(
             sealed, lane=self._lane, future=Pending(loop=self._loop), now=now, priority=priority
@@ -133,14 +127,8 @@ class Carriage:
             )
             return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
-        self._ledger.open[delivery] = None
-        delivery.future.subject = delivery
-        delivery.future.on_cancel = self._given_up
-        if deadline is None:
-            deadline = self._options.deadline
-        if deadline is not None:
-            delivery.deadline = self._loop.call_later(deadline, self._deadline_passed, delivery, deadline)
-        self._schedule()
+        self._ledger.enter(delivery, deadline)
+        self._alarm.soon()
         return delivery.future
 
     def _lacking(self, extensions: Extensions) -> list[str]:
@@ -150,23 +138,17 @@ class Carriage:
 
     def is_idle(self) -> bool:
         """Whether there is room for more messages (P-20)."""
-        return self._queue.is_idle
+        return self._queue.room.is_there()
 
     async def room(self) -> bool:
         """Wait until ``is_idle``; false when closing begins instead."""
-        return await self._queue.room()
+        return await self._queue.room.wait()
 
     # -- handing over ----------------------------------------------------------------------------------------------
 
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._run)
-
     def _run(self) -> None:
         """Hand over whatever may go now, and see to it that the rest is looked at again in time."""
-        self._scheduled = False
-        if self._closing is not None:
+        if self._closing.closed:
             return
         lane = self._lane
         now = self._loop.time()
@@ -187,10 +169,8 @@ class Carriage:
             self._begin(self._queue.take(lane, alone=bool(lane.alone)), now)
         if lane.sleeping:
             wake = min(wake, lane.sleeping[0][0])
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(wake, self._schedule) if wake < math.inf else None
-        self._queue.tell_room()
+        self._alarm.at(wake)
+        self._queue.room.tell()
 
     def _most_recipients(self) -> int | None:
         own = getattr(self._carrier, "max_recipients", None)
@@ -235,7 +215,7 @@ class Carriage:
             self._pacing.throttled(handover.begun_at, now, outcome.retry_after)
             note_final(delivery, outcome)
             if delivery.pending and self._again(delivery, outcome, now):
-                self._schedule()
+                self._alarm.soon()
                 return
         elif isinstance(outcome, SendResult):
             self._pacing.went_well(handover.begun_at)
@@ -244,22 +224,23 @@ class Carriage:
             self._settle(delivery, asyncio.CancelledError())
         else:
             self._absorb(delivery, outcome, now)
-        if isinstance(outcome, QuotaExceeded) and self._closing is None:
+        if isinstance(outcome, QuotaExceeded) and not self._closing.closed:
             self._quota_exceeded(outcome, now)
-        self._schedule()
+        self._alarm.soon()
 
     def _again(self, delivery: Delivery, error: Throttled, now: float) -> bool:
         """Whether a message that was too fast has another try."""
         if delivery.given_up:
             return False
-        if self._closing is not None:
+        if self._closing.closed:
             self._settle(delivery, pool_closed(delivery))
             return True
-        first = self._throttled_at.setdefault(delivery, now)
-        wait = half_jitter(delivery.requeues + 1, self._dice(), base=PAUSE_BASE, cap=PAUSE_CAP)
+        if delivery.throttled_at is None:
+            delivery.throttled_at = now
+        wait = message_backoff(delivery.requeues + 1, self._dice())
         if error.retry_after is not None:
             wait = max(wait, error.retry_after) if delivery.requeues else error.retry_after
-        if now + wait - first > self._options.max_throttle_wait:
+        if now + wait - delivery.throttled_at > self._options.max_throttle_wait:
             return False
         delivery.requeues += 1
         self._counts.requeued += 1
@@ -269,31 +250,27 @@ class Carriage:
 
     def _absorb(self, delivery: Delivery, outcome: SendResult | BaseException, now: float) -> None:
         """Note what became of these recipients; the rest comes next, unless nobody waits for it any more."""
-        error = absorb(delivery, outcome, self._errors.get(delivery))
+        absorb(delivery, outcome)
         if not delivery.pending:
-            self._settle(delivery, final(delivery, error, now))
+            self._settle(delivery, final(delivery, now))
         elif delivery.given_up:
             self._settle(delivery, asyncio.CancelledError())
-        elif self._closing is not None:
+        elif self._closing.closed:
             self._settle(delivery, pool_closed(delivery))
         elif isinstance(outcome, QuotaExceeded):
             self._settle(delivery, self._out_of_quota(outcome, delivery))
         else:
-            if error is not None:
-                self._errors[delivery] = error
             delivery.continues = True  # the same attempt goes on
             self._queue.put_first(delivery, alone=True)
 
     def _settle(self, delivery: Delivery, outcome: SendResult | BaseException) -> None:
-        self._throttled_at.pop(delivery, None)
-        self._errors.pop(delivery, None)
         if delivery.given_up and not isinstance(outcome, asyncio.CancelledError):
             delivery.detached = True
         self._ledger.settle(delivery, outcome)
 
     def _quota_exceeded(self, error: QuotaExceeded, now: float) -> None:
         """No other message would be taken either: they fail untried until the quota is over (P-19a)."""
-        self._quota_until = now + (_QUOTA_WAIT if error.retry_after is None else error.retry_after)
+        self._quota_until = now + quota_lasts(error)
         self._quota_error = error
         for delivery in self._queue.of(self._lane):
             self._queue.leave(delivery)
@@ -303,8 +280,8 @@ class Carriage:
         if delivery.outcomes:
             # Some have it: a result, with the others refused (P-15).
             delivery.batch = delivery.pending
-            decisive = absorb(delivery, error, self._errors.get(delivery))
-            return final(delivery, decisive, self._loop.time())
+            absorb(delivery, error)
+            return final(delivery, self._loop.time())
         copy = told(error, delivery)
         if error.retry_after is not None:
             copy.retry_after = max(0.0, self._quota_until - self._loop.time()) or error.retry_after
@@ -315,7 +292,7 @@ class Carriage:
         for delivery in self._queue.of(self._lane):
             self._queue.leave(delivery)
             self._settle(delivery, told(error, delivery))
-        self._schedule()
+        self._alarm.soon()
 
     # -- callers that give up --------------------------------------------------------------------------------------
 
@@ -330,15 +307,12 @@ class Carriage:
             return
         self._queue.leave(delivery)
         self._settle(delivery, asyncio.CancelledError())
-        self._schedule()
+        self._alarm.soon()
 
-    def _deadline_passed(self, delivery: Delivery, seconds: float) -> None:
-        if delivery.future.done():
-            return
-        under_way = delivery in self._under_way
-        phase = Phase.HANDOVER if under_way else Phase.QUEUE
-        delivery.future.set_exception(deadline_exceeded(delivery, seconds, phase, under_way))
-        self._given_up(delivery)
+    def _where(self, delivery: Delivery) -> Whereabouts:
+        if delivery in self._under_way:
+            return Whereabouts(Phase.HANDOVER, on_its_way=True)
+        return Whereabouts(Phase.QUEUE, on_its_way=False)
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
@@ -348,41 +322,24 @@ class Carriage:
         :param timeout: seconds for what is queued
         :param close_timeout: seconds more for what is under way then
         """
-        self._draining = True
-        self._queue.shut()
-        try:
-            async with asyncio.timeout(timeout):
-                await self._ledger.all_settled()
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
-            await self.close(0)
-            raise
-        return await self.close(close_timeout)
+        return await self._closing.drain(timeout, close_timeout, self.close)
 
     async def close(self, timeout: float = 10.0) -> list[Sealed]:
         """End what waits, let what is under way finish, close the carrier (P-29). Returns what was not sent.
 
         :param timeout: seconds for what is under way; then it is stopped
         """
-        if self._closing is None:
-            self._queue.shut()
-            if self._timer is not None:
-                self._timer.cancel()
-            self._last = list(self._ledger.open)
-            self._closing = self._loop.create_task(self._shut_down(timeout))
-            for delivery in self._last:
-                if delivery not in self._under_way:
-                    self._settle(delivery, pool_closed(delivery))
-            self._queue.clear()
+        if self._shutting_down is None:
+            self._alarm.off()
+            self._closing.close(self._under_way)
+            self._shutting_down = self._loop.create_task(self._shut_down(timeout))
         try:
-            await asyncio.shield(self._closing)
+            await asyncio.shield(self._shutting_down)
         except asyncio.CancelledError:
             for handover in self._under_way.values():
                 handover.task.cancel()
             raise
-        last, self._last = self._last, []
-        return [delivery.unsent for delivery in last if delivery.was_not_sent]
+        return self._closing.unsent()
 
     async def _shut_down(self, timeout: float) -> None:
         tasks: list[asyncio.Task[Any]] = [handover.task for handover in self._under_way.values()]
@@ -440,8 +397,7 @@ class Carriage:
         )
 
     def __repr__(self) -> str:
-        state = "closed" if self._closing else "draining" if self._draining else "open"
-        return f"<Carriage {state}, {len(self._under_way)} under way, {len(self._queue)} waiting>"
+        return f"<Carriage {self._closing}, {len(self._under_way)} under way, {len(self._queue)} waiting>"
 
 
 async def _called(function: Callable[[], Any]) -> None:

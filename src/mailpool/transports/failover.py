@@ -19,22 +19,22 @@ from ..errors import ConnectionFailed, PoolClosed, SendError, UsageError
 from ..message import Sealed
 from ..options import Credentials, Options
 from ..policy.assignment import Lane
-from ..policy.backoff import half_jitter
+from ..policy.backoff import message_backoff
 from ..policy.balance import Strategy, choose, take_turn
 from ..policy.breaker import Health, Sign
-from ..pool.ledger import Ledger
+from ..pool.alarm import Alarm
+from ..pool.closing import Closing, takes_no_more
+from ..pool.ledger import Ledger, Whereabouts
 from ..pool.pending import Pending
 from ..pool.queue import Queue
-from ..pool.settlement import deadline_exceeded, pool_closed, told
+from ..pool.room import Room
+from ..pool.settlement import pool_closed, told
 from ..pool.statistics import Counts, Histogram, PoolStats
 from ..results import Phase, SendResult
 from .adding_up import sum_of
 from .relay import Notify, Recallable, Relay, RelayPlan
 from .travelling import Next, Traveller, absorb, next_step, result, sign_of
 
-# Between two rounds of a message over all relays, in seconds (P-18).
-_BACKOFF_BASE = 1.0
-_BACKOFF_CAP = 60.0
 # How often a long queue is looked through for those that have waited too long, in seconds.
 _SWEEP = 0.25
 
@@ -73,27 +73,24 @@ class Failover:
         self._loop = asyncio.get_running_loop()
         self._counts = Counts()
         self._lane = Lane(None)
-        self._queue = Queue(options, lambda: None)
-        self._ledger = Ledger(self._counts, lambda *_: None)
+        self._queue = Queue(options)
+        self._room = Room(self._has_room, lambda: notify("idle"))
+        self._ledger = Ledger(
+            self._counts, on_given_up=self._given_up, where=self._where, on_detached=lambda *_: None
+        )
+        self._closing = Closing(self._queue, self._ledger, self._room)
+        self._alarm = Alarm(self._run)
         self._waited = Histogram()
         self._down_since: float | None = None  # when the last relay that was up went down
         self._sweep_at = 0.0  # when to look for those that have waited too long, while no relay is up
-        self._had_room = False
-        self._room_waiters: list[asyncio.Future[None]] = []
-        self._scheduled = False
         self._running = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
-        self._draining = False
-        self._closing = False
-        self._last: list[Traveller] = []  # those that had no outcome when closing began
         self._relays: list[Relay] = []
         for relay in plan.relays:
             self._relays.append(
                 Relay(relay, make=make, on_event=self._heard, on_health=self._health_changed, dice=dice)
             )
         self._shares = [relay.share for relay in self._relays]
-        self._schedule()
+        self._alarm.soon()
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -112,19 +109,11 @@ class Failover:
         :raises PoolClosed: ``close`` or ``drain`` has begun
         :raises QueueFull: ``max_queue`` messages wait and this one may not
         """
-        if asyncio.get_running_loop() is not self._loop:
-            raise UsageError("this transport belongs to another event loop")
         if auth is not None and not any(relay.takes_logins for relay in self._relays):
             raise UsageError("auth: none of the relays knows logins for single messages")
-        if self._draining or self._closing:
-            raise PoolClosed(
-                "the transporter is closed and takes no more messages",
-                phase=Phase.QUEUE,
-                message_id=sealed.message_id,
-            )
+        if self._closing.begun:
+            raise takes_no_more(sealed.message_id)
         now = self._loop.time()
-        if deadline is None:
-            deadline = self._options.deadline
         traveller = Traveller(
             sealed,
             lane=self._lane,
@@ -135,58 +124,28 @@ class Failover:
             until=None if deadline is None else now + deadline,
         )
         self._queue.append(traveller, may_wait=may_wait)
-        self._ledger.open[traveller] = None
-        traveller.future.subject = traveller
-        traveller.future.on_cancel = self._cancelled
-        if deadline is not None:
-            traveller.deadline = self._loop.call_later(deadline, self._deadline_passed, traveller, deadline)
+        self._ledger.enter(traveller, deadline)
         self._run()
         return traveller.future
 
     def is_idle(self) -> bool:
         """Whether a relay that is asked now has room, and nobody waits for it (P-20)."""
-        if self._draining or self._closing or self._queue.held_back or self._lane.due:
-            return False
-        return self._choose(None, self._loop.time()) is not None
+        return self._room.is_there()
 
     async def room(self) -> bool:
         """Wait until ``is_idle``; false when closing begins instead."""
-        while not (self._draining or self._closing):
-            if self.is_idle():
-                return True
-            self._had_room = False
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            self._room_waiters.append(waiter)
-            await waiter
-        return False
+        return await self._room.wait()
 
-    def _tell_room(self) -> None:
-        room = self.is_idle()
-        if room and not self._had_room:
-            self._wake_waiters()
-            self._notify("idle")
-        self._had_room = room
-
-    def _wake_waiters(self) -> None:
-        waiters, self._room_waiters = self._room_waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    def _has_room(self) -> bool:
+        if self._queue.held_back or self._lane.due:
+            return False
+        return self._choose(None, self._loop.time()) is not None
 
     # -- giving messages to relays ---------------------------------------------------------------------------------
 
-    def _schedule(self) -> None:
-        if not (self._scheduled or self._closing):
-            self._scheduled = True
-            self._loop.call_soon(self._run_scheduled)
-
-    def _run_scheduled(self) -> None:
-        self._scheduled = False
-        self._run()
-
     def _run(self) -> None:
         """Give away whatever has a place to go to, and see to it that the rest is looked at again in time."""
-        if self._running or self._closing:
+        if self._running or self._closing.closed:
             return
         self._running = True
         try:
@@ -210,8 +169,10 @@ class Failover:
                 self._give(head, relay, now)
             if self._down_since is not None and self._sweep_at <= now:
                 self._sweep_at = self._give_up(now)
-            self._tell_room()
-            self._wake_at(self._next_look(now))
+            if not self._room.is_there():
+                self._room.lost()
+            self._room.tell()
+            self._alarm.at(self._next_look(now))
         finally:
             self._running = False
 
@@ -261,7 +222,7 @@ class Failover:
             if relay.hand and relay.breaker.health is not Health.DOWN:
                 wake = min(wake, relay.look(now))
             # Without room somebody may wait for it, to pull.
-            if relay.breaker.health is Health.DOWN and (self._lane.waiting or not self._had_room):
+            if relay.breaker.health is Health.DOWN and (self._lane.waiting or not self._room.told):
                 opens_at = relay.breaker.opens_at(alone=self._down_since is not None)
                 wake = min(wake, opens_at if opens_at > now else math.inf)
         if self._down_since is not None and self._lane.waiting:
@@ -269,19 +230,6 @@ class Failover:
         if self._lane.sleeping:
             wake = min(wake, self._lane.sleeping[0][0])
         return wake
-
-    def _wake_at(self, when: float) -> None:
-        if when >= self._timer_at:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = when
-        self._timer = self._loop.call_at(when, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._timer_at = math.inf
-        self._run()
 
     # -- outcomes --------------------------------------------------------------------------------------------------
 
@@ -291,7 +239,7 @@ class Failover:
         traveller.relay = None
         if traveller.settled or future.cancelled():
             relay.showed(Sign.NOTHING, None, probed=in_hand.probes)
-            self._schedule()
+            self._alarm.soon()
             return
         error = future.exception()
         outcome = future.result() if error is None else error
@@ -301,7 +249,7 @@ class Failover:
             if not traveller.attempts and not outcome.rejected:  # nearly always
                 relay.showed(Sign.TAKEN, None, probed=in_hand.probes)
                 self._settle(traveller, outcome, now)
-                self._schedule()
+                self._alarm.soon()
                 return
         if isinstance(outcome, PoolClosed):
             absorb(traveller, outcome, move_deferred=False)
@@ -320,7 +268,7 @@ class Failover:
                 probed=in_hand.probes,
                 retry_after=getattr(error, "retry_after", None),
             )
-        self._schedule()
+        self._alarm.soon()
 
     def _open_to(self, traveller: Traveller) -> frozenset[Relay]:
         return frozenset(relay for relay in self._relays if traveller.auth is None or relay.takes_logins)
@@ -331,7 +279,7 @@ class Failover:
             self._settle(traveller, result(traveller, now), now)
             return
         relay.moved_on += 1
-        if self._closing:
+        if self._closing.closed:
             self._ledger.settle(traveller, pool_closed(traveller))
             return
         traveller.requeues += 1
@@ -339,7 +287,7 @@ class Failover:
         self._notify("requeued", traveller.message_id, traveller.requeues)
         wait = 0.0
         if step is Next.ROUND:
-            wait = half_jitter(traveller.rounds, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
+            wait = message_backoff(traveller.rounds, self._dice())
         self._queue.put_to_sleep(traveller, now + wait)
 
     def _settle(self, traveller: Traveller, outcome: SendResult | BaseException, now: float) -> None:
@@ -381,7 +329,7 @@ class Failover:
 
     def _heard(self, relay: Relay, event: str, details: tuple[Any, ...]) -> None:
         if event == "idle":
-            self._schedule()
+            self._alarm.soon()
             return
         if event == "clear" and any(other.transport.stats().connections for other in self._relays):
             return
@@ -402,11 +350,11 @@ class Failover:
             self._notify("relay_up", relay.name)
         else:
             self._notify("relay_down", relay.name, error)
-        self._schedule()
+        self._alarm.soon()
 
     # -- callers that give up --------------------------------------------------------------------------------------
 
-    def _cancelled(self, traveller: Traveller) -> None:
+    def _given_up(self, traveller: Traveller) -> None:
         """Nobody waits for this one any more (P-27); a relay that has it knows how far it is."""
         if traveller.settled:
             return
@@ -415,14 +363,11 @@ class Failover:
         else:
             traveller.relay.hand[traveller].future.cancel()
         self._ledger.settle(traveller, asyncio.CancelledError())
-        self._schedule()
+        self._alarm.soon()
 
-    def _deadline_passed(self, traveller: Traveller, seconds: float) -> None:
-        if traveller.settled or traveller.relay is not None:
-            return  # the relay that has it was told the same deadline
-        self._queue.leave(traveller)
-        self._ledger.settle(traveller, deadline_exceeded(traveller, seconds, Phase.QUEUE, on_its_way=False))
-        self._schedule()
+    def _where(self, traveller: Traveller) -> Whereabouts | None:
+        # The relay that has it was told the same deadline.
+        return Whereabouts(Phase.QUEUE, on_its_way=False) if traveller.relay is None else None
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
@@ -432,39 +377,20 @@ class Failover:
         :param timeout: seconds for what is queued
         :param close_timeout: seconds more for what is on the wire then
         """
-        self._draining = True
-        self._wake_waiters()
-        try:
-            async with asyncio.timeout(timeout):
-                await self._ledger.all_settled()
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
-            await self.close(0)
-            raise
-        return await self.close(close_timeout)
+        return await self._closing.drain(timeout, close_timeout, self.close)
 
     async def close(self, timeout: float = 10.0) -> list[Sealed]:
         """End what waits, let what is on the wire finish, close all relays (P-29). Returns what was not sent.
 
         :param timeout: seconds for what is on the wire
         """
-        if not self._closing:
-            self._closing = True
-            self._wake_waiters()
-            if self._timer is not None:
-                self._timer.cancel()
-            self._last = [one for one in self._ledger.open if isinstance(one, Traveller)]
-            for traveller in self._last:
-                if traveller.relay is None:
-                    self._ledger.settle(traveller, pool_closed(traveller))
-            self._queue.clear()
+        if not self._closing.closed:
+            self._alarm.off()
+            self._closing.close(frozenset().union(*(relay.hand for relay in self._relays)))
         # Cancelled with us, each closes at once.
         await asyncio.gather(*(relay.transport.close(timeout) for relay in self._relays))
         await self._ledger.all_settled()
-        # Each is returned once, be it by a later ``close`` when the first one was cancelled.
-        last, self._last = self._last, []
-        return [traveller.unsent for traveller in last if traveller.was_not_sent]
+        return self._closing.unsent()
 
     # -- seeing ----------------------------------------------------------------------------------------------------
 
@@ -475,6 +401,7 @@ class Failover:
         return sum_of(relays, self._queue, self._counts, waited=self._waited, took=self._ledger.took)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closing else "draining" if self._draining else "open"
         up = sum(relay.breaker.health is Health.UP for relay in self._relays)
-        return f"<Failover {state}, {up} of {len(self._relays)} relays up, {len(self._queue)} waiting>"
+        return (
+            f"<Failover {self._closing}, {up} of {len(self._relays)} relays up, {len(self._queue)} waiting>"
+        )

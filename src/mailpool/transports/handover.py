@@ -72,10 +72,8 @@ def note_final(delivery: Delivery, error: SendError) -> None:
         delivery.batch = [index for index in delivery.batch if index not in delivery.outcomes]
 
 
-def absorb(
-    delivery: Delivery, outcome: SendResult | BaseException, earlier: BaseException | None
-) -> BaseException | None:
-    """Note the outcome of every recipient of the batch. Returns the error that decides, of this batch and ``earlier``."""
+def absorb(delivery: Delivery, outcome: SendResult | BaseException) -> None:
+    """Note the outcome of every recipient of the batch, and which error decides, of this one and those before."""
     batch, delivery.batch = delivery.batch, ()
     told: dict[str, RecipientResult] = {}
     if isinstance(outcome, (SendResult, SendError)):
@@ -94,12 +92,13 @@ def absorb(
         delivery.note(index, found)
     delivery.pending = delivery.pending[len(batch) :]
     if isinstance(outcome, SendResult):
-        return earlier
+        return
     # What may succeed later decides, so that a retry is not missed.
-    return outcome if earlier is None or getattr(outcome, "temporary", False) else earlier
+    if delivery.error is None or getattr(outcome, "temporary", False):
+        delivery.error = outcome
 
 
-def final(delivery: Delivery, error: BaseException | None, now: float) -> SendResult | BaseException:
+def final(delivery: Delivery, now: float) -> SendResult | BaseException:
     """What the caller is told when every recipient has an outcome."""
     recipients = tuple(delivery.outcomes[index] for index in range(len(delivery.envelope.recipients)))
     begun_at = now if delivery.first_begun_at is None else delivery.first_begun_at
@@ -115,8 +114,7 @@ def final(delivery: Delivery, error: BaseException | None, now: float) -> SendRe
                 waited=begun_at - delivery.queued_at,
                 took=now - begun_at,
             )
-    if error is None:
-        error = _refusal(recipients)
+    error = _refusal(recipients) if delivery.error is None else delivery.error
     if not isinstance(error, SendError):
         return error
     uncertain = any(recipient.outcome is Outcome.UNCERTAIN for recipient in recipients)

@@ -8,14 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ..options import Rate
-from ..policy.backoff import half_jitter
+from ..policy.backoff import message_backoff
 from ..policy.rate import Limiter
 
 log = logging.getLogger("mailpool")
 
-# Of the pauses after an answer that says "too fast" and not how long to wait, in seconds.
-PAUSE_BASE = 1.0
-PAUSE_CAP = 60.0
 # After this many seconds without an answer about rates, mail goes out without one.
 _PATIENCE = 10.0
 _EVERY = 3_600.0
@@ -87,7 +84,7 @@ class Pacing:
         if begun_at >= self._paused_at:  # those that went before the pause say nothing about its length
             self._pauses += 1
             self._paused_at = now
-            wait = half_jitter(self._pauses, self._dice(), base=PAUSE_BASE, cap=PAUSE_CAP)
+            wait = message_backoff(self._pauses, self._dice())
             self._paused_until = now + wait
         if retry_after is not None:
             self._paused_until = max(self._paused_until, now + retry_after)

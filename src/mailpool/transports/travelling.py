@@ -39,7 +39,7 @@ class Next(enum.Enum):
 class Traveller(Delivery):
     """A message with what its relays did. ``told`` is what the last one said of recipients that have no outcome yet."""
 
-    __slots__ = ("auth", "error", "failed_at", "failed_on", "refused_by", "relay", "rounds", "told", "until")
+    __slots__ = ("auth", "failed_at", "failed_on", "refused_by", "relay", "rounds", "told", "until")
 
     def __init__(
         self,
@@ -60,7 +60,6 @@ class Traveller(Delivery):
         self.failed_on: frozenset[Relay] = frozenset()  # not before the others
         self.failed_at: float | None = None
         self.rounds = 0
-        self.error: BaseException | None = None
         self.told: dict[int, RecipientResult] = {}
 
 
@@ -194,7 +193,7 @@ def result(traveller: Traveller, now: float) -> SendResult | BaseException:
     ):
         # As from the pool: no result while it is not known, or not said, what became of somebody.
         return told(error, traveller)
-    ended = handover.final(traveller, error, now)
+    ended = handover.final(traveller, now)
     if isinstance(ended, SendResult):
         ended.maybe_duplicate = traveller.maybe_duplicate
     elif isinstance(ended, SendError):

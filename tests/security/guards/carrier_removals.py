@@ -6,6 +6,7 @@ from removals import removal
 
 SENDMAIL = "transports/sendmail.py"
 CARRIAGE = "transports/carriage.py"
+CLOSING = "pool/closing.py"
 
 removal(
     "CMD-01",
@@ -59,7 +60,7 @@ removal(
 removal(
     "POL-01",
     "nothing is taken after close",
-    (CARRIAGE, "if self._draining or self._closing is not None:", "if False:"),
+    (CARRIAGE, "if self._closing.begun:", "if False:"),
 )
 removal(
     "POL-02",
@@ -74,7 +75,7 @@ removal(
 removal(
     "POL-03",
     "whoever waits is told of the end",
-    (CARRIAGE, "if delivery not in self._under_way:", "if False:"),
+    (CLOSING, "if delivery not in under_way:", "if False:"),
 )
 removal(
     "POL-04",
@@ -84,7 +85,7 @@ removal(
 removal(
     "POL-14",
     "draining ends in time",
-    (CARRIAGE, "async with asyncio.timeout(timeout):", "async with asyncio.timeout(None):"),
+    (CLOSING, "async with asyncio.timeout(timeout):", "async with asyncio.timeout(None):"),
 )
 removal(
     "TLS-11",

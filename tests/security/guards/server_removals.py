@@ -66,8 +66,8 @@ removal(
     "nothing is submitted after close",
     (
         POOL,
-        "        if self._draining or self._gone is not None:\n            raise PoolClosed(",
-        "        if False:\n            raise PoolClosed(",
+        "        if self._closing.begun:\n",
+        "        if False:\n",
     ),
 )
 removal(
