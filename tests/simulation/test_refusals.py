@@ -17,7 +17,7 @@ PLACES = {"MAIL": Phase.MAIL, "RCPT": Phase.RCPT, "DATA": Phase.DATA, "END": Pha
 @pytest.mark.rule("P-16")
 @pytest.mark.parametrize("pipelining", [True, False])
 @pytest.mark.parametrize(
-    "words", ["550 5.7.1 not you", "451 4.3.0 not now", "500 what", "554 5.0.0 -", "450 4.2.1 busy"]
+    "words", ["550 5.7.1 not you", "451 4.3.0 not now", "501 what", "554 5.0.0 -", "450 4.2.1 busy"]
 )
 @pytest.mark.parametrize("at", PLACES)
 @pytest.mark.parametrize("which", [0, 1, 2])

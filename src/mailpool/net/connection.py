@@ -53,10 +53,13 @@ class Owner(Protocol):
 class Connection(asyncio.BufferedProtocol):
     """A connection to one server as one identity.
 
-    ``pipeline`` is None until ``open`` has returned. ``served`` counts the transactions begun on it.
+    ``pipeline`` is None until ``open`` has returned. ``served`` counts the transactions begun on it. With ``in_turn`` a
+    transaction begins when the one before it has its outcome, whatever the server offers.
     """
 
-    def __init__(self, options: Options, owner: Owner, *, connector: Connector = connect) -> None:
+    def __init__(
+        self, options: Options, owner: Owner, *, connector: Connector = connect, in_turn: bool = False
+    ) -> None:
         self.pipeline: Pipeline | None = None
         self.session: Session | None = None
         self.served = 0
@@ -68,6 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._options = options
         self._owner = owner
         self._connector = connector
+        self._in_turn = in_turn
         self._loop = asyncio.get_running_loop()
         self._timeouts = phase_timeouts(options)
         self._transport: asyncio.Transport | None = None
@@ -119,6 +123,7 @@ class Connection(asyncio.BufferedProtocol):
             chunking=capabilities.chunking,
             depth=options.pipeline_depth,
             lmtp=options.lmtp,
+            in_turn=self._in_turn,
         )
         return self.session
 

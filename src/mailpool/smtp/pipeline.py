@@ -12,6 +12,9 @@ which up to ``window`` may be unanswered: 1 without PIPELINING, so that both way
 With PIPELINING the content and its final dot may be the first thing of the next group, so a transaction may begin
 while the one before it still waits for the answer to its end of data: one round trip a message.
 
+A server may want it otherwise and refuse MAIL there as out of sequence: Haraka does since 3.3.4, lest commands be smuggled
+in. Then that transaction begins once more when its turn has come, and so does each that follows.
+
 With CHUNKING (RFC 3030) the content needs no permission: BDAT follows the last RCPT in the same write, as long as no
 more than ``depth`` messages wait for the answer to theirs. An RSET always stands between a BDAT that is not answered and
 the next MAIL: a BDAT that fails leaves a state that only RSET ends, and a server that kept the first sender would
@@ -43,6 +46,9 @@ from .transaction import Transaction, Verdict
 WINDOW = 100
 # Content up to this size goes out in one piece together with what follows it; larger content in blocks.
 ONE_PIECE = 262_144
+# Bad sequence of commands; not recognised, when the server threw away the first half of it: the answer to a MAIL behind the
+# end of a message where nothing may be.
+_OUT_OF_TURN = (500, 503)
 # Command not recognised, not implemented: the server announced CHUNKING and does not do it.
 _NOT_UNDERSTOOD = (500, 502)
 
@@ -71,14 +77,23 @@ class Pipeline:
         "_writing",
         "finished",
         "has_taken_mail",
+        "in_turn",
     )
 
     def __init__(
-        self, *, pipelining: bool, chunking: bool = False, depth: int = 1, lmtp: bool = False
+        self,
+        *,
+        pipelining: bool,
+        chunking: bool = False,
+        depth: int = 1,
+        lmtp: bool = False,
+        in_turn: bool = False,
     ) -> None:
         self._window = WINDOW if pipelining else 1
         self._lmtp = lmtp
-        self._overlapping = pipelining and not lmtp  # one may begin while another waits for its outcome
+        self.in_turn = in_turn  # the server refuses a MAIL behind the end of a message
+        # Whether one may begin while another waits for its outcome.
+        self._overlapping = pipelining and not lmtp and not in_turn
         self._chunking = chunking and pipelining
         self._depth = depth
         self._ends = 0  # by BDAT, and unanswered
@@ -134,8 +149,11 @@ class Pipeline:
         assert self.can_begin
         if self._owed:
             last = self._owed[-1]
-            if isinstance(last, Transaction) and last.chunked:
-                self._reset()
+            if isinstance(last, Transaction):
+                if last.chunked:
+                    self._reset()
+                else:
+                    transaction.ahead = True
         # BDAT takes no terminator, and so nothing but octets whose number and line ends are known for sure.
         transaction.chunked = self._chunking and isinstance(
             transaction.content, (BytesContent, StreamedContent)
@@ -450,9 +468,23 @@ class Pipeline:
         """End before the content. An RSET puts the connection in order when the server has a sender (P-05)."""
         self._owed.popleft()
         self._writing = None
+        if t.ahead and not t.mail_accepted and t.reply is not None and t.reply.code in _OUT_OF_TURN:
+            self._begin_in_turn(t)
+            return
         if t.mail_accepted:
             self._reset()
         self._finish_refused(t)
+
+    def _begin_in_turn(self, t: Transaction) -> None:
+        """It was refused for coming too early. Nothing was taken of it, and now nothing is owed."""
+        self.in_turn = True
+        self._overlapping = t.ahead = False
+        t.written = t.answered = 0
+        t.stage = Phase.MAIL
+        t.reply = None
+        self._owed.append(t)
+        self._writing = t
+        self._go_on(t)
 
     def _finish_refused(self, t: Transaction) -> None:
         if not t.mail_accepted:

@@ -35,6 +35,7 @@ class Transaction:
     """
 
     __slots__ = (
+        "ahead",
         "answered",
         "cautious",
         "chunked",
@@ -72,6 +73,7 @@ class Transaction:
         self.end_written = False
         self.chunked = False  # its content goes out by BDAT
         self.failure: SendError | None = None  # why its content could not be written
+        self.ahead = False  # was begun behind the end of another, which was not answered
         self.cautious = False  # which has to wait for the reply to MAIL (P-11)
 
     @property

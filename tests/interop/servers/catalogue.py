@@ -8,6 +8,7 @@ from typing import Any
 
 from .aiosmtpd_server import Aiosmtpd
 from .exim import Exim
+from .haraka import Haraka
 from .maildev import Maildev
 from .node_server import NodeSmtpServer
 from .opensmtpd import OpenSmtpd
@@ -23,6 +24,7 @@ SERVERS: Mapping[str, Callable[[Any], RealServer]] = {
     "aiosmtpd_starttls": partial(Aiosmtpd, tls="starttls"),
     "node_smtp_server": NodeSmtpServer,
     "node_smtp_server_tls": partial(NodeSmtpServer, tls="implicit"),
+    "haraka": Haraka,
     "maildev": Maildev,
     "smtp_sink": SmtpSink,
 }

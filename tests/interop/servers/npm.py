@@ -10,10 +10,11 @@ from pathlib import Path
 from .real_server import NotAvailable, cache_folder
 
 
-def installed(name: str, package: str, version: str) -> Path:
+def installed(name: str, package: str, version: str, *options: str) -> Path:
     """The folder of modules that holds ``package``, filled if it is not in the cache.
 
-    ``name`` is that of the folder in the cache: what npm puts into one, it takes out for the next package.
+    ``name`` is that of the folder in the cache: what npm puts into one, it takes out for the next package. ``options`` are
+    further ones of npm.
     ``NotAvailable`` where it cannot be had.
     """
     folder = cache_folder(name)
@@ -26,7 +27,7 @@ def installed(name: str, package: str, version: str) -> Path:
                 raise NotAvailable(f"npm is not installed, so that {package} cannot be fetched")
             how = ["--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix", str(folder)]
             done = subprocess.run(
-                [npm, "install", *how, f"{package}@{version}"],
+                [npm, "install", *how, *options, f"{package}@{version}"],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -15,7 +15,11 @@ _DEBIAN = {
     "Exim": ("exim", "exim4-daemon-light"),
     "OpenSMTPD": ("opensmtpd", "opensmtpd"),
 }
-_NPM = {"smtp-server": ("node", "smtp-server"), "maildev": ("maildev", "maildev")}
+_NPM = {
+    "smtp-server": ("node", "smtp-server"),
+    "Haraka": ("haraka", "Haraka"),
+    "maildev": ("maildev", "maildev"),
+}
 
 
 def version_of(name: str) -> str:
