@@ -4,10 +4,8 @@ The whole public face is here; everything else may change without notice, but `m
 and `mailpool.templates`.
 """
 
-from .access import Access
 from .address import AddressList, Envelope, Mailbox, parse_addresses
 from .auth.device import DeviceCode, device_login
-from .dkim_key import DkimKey
 from .errors import (
     AddressError,
     AuthenticationFailed,
@@ -35,13 +33,15 @@ from .errors import (
 )
 from .message import Attachment, MailMerge, Markup, Merged, Message, Sealed
 from .message.dkim import dkim_record
-from .option_oauth2 import OAuth2
-from .option_proxy import Proxy
 from .options import Credentials, Options, Rate, TLSOptions
+from .options.access import Access
+from .options.dkim_key import DkimKey
+from .options.oauth2 import OAuth2
+from .options.presets import Preset, services
+from .options.proxy import Proxy
+from .options.smime_identity import Smime
 from .pool.statistics import Histogram, PoolStats, RelayStats
-from .presets import Preset, services
 from .results import Outcome, Phase, RecipientResult, Reply, SendResult
-from .smime_identity import Smime
 from .smtp.sasl import LoginContext, Mechanism
 from .transporter import SendOutcome, Transporter, create_transport
 from .transports.carrier import Carrier, all_accepted

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from mailpool.access import Access
 from mailpool.errors import MessageError
 from mailpool.message.sources import LARGE, Found
 from mailpool.net import fetch as module
 from mailpool.net.fetch import fetch, is_public
+from mailpool.options.access import Access
 from mailpool.testing import Authority
 
 OPEN = Access(urls=True, private_addresses=True, timeout=10)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from mailpool.access import Access
 from mailpool.errors import ConfigurationError, MessageError
 from mailpool.message import Attachment, Message, seal
 from mailpool.message.files import open_file
 from mailpool.message.sources import LARGE
+from mailpool.options.access import Access
 
 NOW = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
 GOOD: dict[str, Any] = {"from": "a@x.example", "to": "b@y.example"}

@@ -11,10 +11,10 @@ import re
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from mailpool.dkim_key import DkimKey
 from mailpool.message.dkim import dkim_record, load_key
 from mailpool.message.dkim.canonical import BodyHash, header_fields
 from mailpool.message.dkim.signing import octets_to_sign
+from mailpool.options.dkim_key import DkimKey
 
 RSA = """-----BEGIN RSA PRIVATE KEY-----
 MIICXQIBAAKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy5bdOKb2jLQi

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mailpool.mechanism_names import STRENGTH
+from mailpool.options.mechanism_names import STRENGTH
 from mailpool.smtp.sasl import choice, scram
 
 TEXT = (Path(__file__).parents[2] / "docs" / "authentication.md").read_text("utf-8")

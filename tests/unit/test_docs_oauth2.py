@@ -9,7 +9,7 @@ from pathlib import Path
 from mailpool import OAuth2
 from mailpool.auth.post import MOST
 from mailpool.auth.tokens import MARGIN
-from mailpool.option_oauth2 import FROM_ELSEWHERE
+from mailpool.options.oauth2 import FROM_ELSEWHERE
 
 PAGE = (Path(__file__).parents[2] / "docs" / "oauth2.md").read_text("utf-8")
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import mailpool
-from mailpool import events, options
+from mailpool import events
 from mailpool.message.fields import ATTACHMENT_KEYS, FIELD_NAMES
+from mailpool.options.parsing import _ELSEWHERE
 from mailpool.templates import Templates
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +72,7 @@ def test_option(name: str) -> None:
 
 def test_names_from_elsewhere() -> None:
     told = names(rows(page("options.md"), "name"))
-    assert sorted(told) == sorted(options._ELSEWHERE)
+    assert sorted(told) == sorted(_ELSEWHERE)
 
 
 @pytest.mark.parametrize(

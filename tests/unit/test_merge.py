@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from mailpool import create_transport
-from mailpool.access import Access
 from mailpool.errors import AddressError, MessageError
 from mailpool.message import Attachment, MailMerge, Markup, Merged, Message, Sealed, seal
 from mailpool.message.merge import plan as plans
 from mailpool.message.merge.pattern import Pattern
+from mailpool.options.access import Access
 
 NOW = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
 FROM = {"from": "News <n@x.example>"}

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailpool.access import Access
 from mailpool.content import BytesContent, Source, StreamedContent
 from mailpool.errors import MessageError
 from mailpool.message import Attachment, seal
@@ -28,6 +27,7 @@ from mailpool.message.encoding import base64_lines, with_crlf
 from mailpool.message.seal import Sealed
 from mailpool.message.sources import LARGE, Found, Spool
 from mailpool.message.transfer import Base64Lines, Lines
+from mailpool.options.access import Access
 
 NOW = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
 GOOD: dict[str, Any] = {"from": "a@x.example", "to": "b@y.example"}

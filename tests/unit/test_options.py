@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailpool import options as module
-from mailpool.access import Access
 from mailpool.errors import ConfigurationError
 from mailpool.options import Credentials, Options, Rate, TLSOptions, parse_options
+from mailpool.options.access import Access
+from mailpool.options.options import _RULES
+from mailpool.options.parsing import _ELSEWHERE
 
 DEFAULTS = {
     "host": "localhost", "port": None, "secure": None, "pool": False, "max_connections": 5, "max_messages": 100,
@@ -42,7 +43,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 
 
 def test_every_option_has_a_check() -> None:
-    assert set(module._RULES) == set(DEFAULTS)
+    assert set(_RULES) == set(DEFAULTS)
 
 
 def test_frozen_hashable_and_replaceable() -> None:
@@ -213,7 +214,7 @@ class TestUnknown:
             parse_options([])  # type: ignore[arg-type]
 
     def test_the_suggestions_exist(self) -> None:
-        for hint in module._ELSEWHERE.values():
+        for hint in _ELSEWHERE.values():
             word = re.split(r"[=, ]", hint)[0]
             assert word in DEFAULTS, hint
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from mailpool import OAuth2, presets
+from mailpool import OAuth2
 from mailpool.errors import ConfigurationError
-from mailpool.options import Options, Rate, parse_options
+from mailpool.options import Options, Rate, parse_options, presets
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_the_file_says_each_thing_once_and_nothing_that_is_not_read() -> None:
         assert len(dict(pairs)) == len(pairs), pairs
         return dict(pairs)
 
-    text = resources.files("mailpool").joinpath("services.json").read_text("utf-8")
+    text = resources.files("mailpool.options").joinpath("services.json").read_text("utf-8")
     entries = json.loads(text, object_pairs_hook=once)["services"]
     fields = {field.name for field in dataclasses.fields(presets.Preset)} - {"name"} | {"like"}
     for name, entry in entries.items():

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mailpool.errors import AuthenticationFailed, ConfigurationError
-from mailpool.mechanism_names import STRENGTH
 from mailpool.options import Credentials, Options, parse_options
+from mailpool.options.mechanism_names import STRENGTH
 from mailpool.results import Phase, Reply
 from mailpool.smtp.sasl import Exchange, LoginContext, Mechanism, Plain, choose
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import ConfigurationError, TokenFailed
-from ..option_oauth2 import OAuth2, check_url
+from ..options.oauth2 import OAuth2, check_url
 from ..results import Phase
 from .oauth2 import Post, lifetime_of, parsed, read
 from .post import post_form

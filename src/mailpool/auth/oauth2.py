@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from ..errors import TokenFailed
-from ..option_oauth2 import OAuth2
-from ..option_proxy import Proxy
+from ..options.oauth2 import OAuth2
+from ..options.proxy import Proxy
 from ..results import Phase
 from .post import Answer, post_form
 from .service_account import assertion

@@ -13,8 +13,8 @@ from urllib.parse import urlencode, urlsplit
 
 from ..errors import ConnectionFailed, TokenFailed
 from ..net.connect import connect
-from ..option_proxy import Proxy
 from ..options import Options
+from ..options.proxy import Proxy
 from ..results import Phase
 
 # Of an answer with its header, in octets. Tokens have a few thousand at most.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TokenFailed
-from ..option_oauth2 import OAuth2, ServiceAccount
+from ..options.oauth2 import OAuth2, ServiceAccount
 from ..results import Phase
 
 # How long the claim may be used, in seconds; the token lives by its own time.

@@ -18,9 +18,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..errors import AuthenticationFailed, SendError, TimedOut
-from ..option_oauth2 import OAuth2
-from ..option_proxy import Proxy
 from ..options import Credentials
+from ..options.oauth2 import OAuth2
+from ..options.proxy import Proxy
 from ..results import Phase
 from .oauth2 import Issued, lifetime_of, request_token
 

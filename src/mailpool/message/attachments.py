@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from ..access import Access
 from ..errors import MessageError
+from ..options.access import Access
 from .bodies import transferred
 from .contents import encoded_content, located, text_charset
 from .custom_headers import part_headers

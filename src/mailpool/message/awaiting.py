@@ -10,8 +10,8 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from ..access import Access
 from ..errors import MessageError
+from ..options.access import Access
 from .contents import is_url
 from .fields import Attachment, Fields
 from .sources import Found, Spool

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..access import Access
 from ..errors import MessageError
+from ..options.access import Access
 from .attachments import OWNED
 from .contents import CONTENT_KEYS, text_of
 from .custom_headers import part_headers

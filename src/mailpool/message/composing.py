@@ -6,10 +6,10 @@ import datetime
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ..access import Access
 from ..address import Envelope
 from ..content import Content
 from ..errors import MessageError
+from ..options.access import Access
 from .about import Custom, about, more_about
 from .custom_headers import renamed, split_headers
 from .envelopes import envelope_of, keep_promises, refuse_many

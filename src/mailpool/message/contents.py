@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterable, Mapping, Sized
 from typing import Any, Final
 
-from ..access import Access
 from ..content import Source
 from ..errors import MessageError
+from ..options.access import Access
 from .data_uris import data_uri, is_data_uri
 from .sources import LARGE, FileSource, Found, MemorySource, Spool, SpooledSource, file_source
 

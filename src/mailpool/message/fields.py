@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import IO, Any, Final, Literal, TypeAlias
 
 from ..address import Addresses, Envelope
-from ..dkim_key import DkimKey
 from ..errors import MessageError
-from ..smime_identity import Smime
+from ..options.dkim_key import DkimKey
+from ..options.smime_identity import Smime
 
 HeaderValue: TypeAlias = str | int | Mapping[str, str] | Iterable[str | int | Mapping[str, str]] | None
 # Pieces that are read once are octets, or text that is sent in UTF-8.

@@ -7,8 +7,8 @@ import os
 import stat
 from typing import Final
 
-from ..access import Access
 from ..errors import MessageError
+from ..options.access import Access
 
 # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever; without O_NOCTTY a terminal could become ours.
 _FLAGS: Final = (

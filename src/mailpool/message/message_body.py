@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from ..access import Access
 from ..errors import MessageError
+from ..options.access import Access
 from .attachments import OWNED, attachment_leaves
 from .bodies import transferred
 from .calendar_event import calendar_leaves

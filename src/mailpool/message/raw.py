@@ -6,9 +6,9 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from ..access import Access
 from ..content import BytesContent, Content, StreamedContent
 from ..errors import MessageError
+from ..options.access import Access
 from .contents import content_of
 from .encoding import lines_fit, with_crlf
 from .folding import LONGEST_LINE

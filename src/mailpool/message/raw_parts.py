@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ..access import Access
 from ..errors import MessageError
+from ..options.access import Access
 from .contents import octets_of
 from .encoding import lines_fit, with_crlf
 from .folding import LONGEST_LINE

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ..access import Access
 from ..address import Envelope
 from ..content import Content, with_head
 from ..errors import MessageError
 from ..extensions import Extensions
+from ..options.access import Access
 from .asking import NAMES, asked_for
 from .composing import composed
 from .envelopes import envelope_of, keep_promises, refuse_many

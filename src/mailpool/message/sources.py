@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..access import Access
 from ..content import Source
 from ..errors import MessageError
+from ..options.access import Access
 from .files import open_file
 
 # Contents up to this size are taken into the message at once; larger ones are read when they are sent.

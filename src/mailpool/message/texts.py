@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..access import Access
 from ..errors import MessageError
+from ..options.access import Access
 from .contents import CONTENT_KEYS, text_of
 from .encoding import encoded_text, encoded_text_as
 from .fields import Fields, refuse_unknown

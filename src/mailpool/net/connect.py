@@ -8,8 +8,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 from ..errors import ProxyFailed
-from ..option_proxy import Proxy
 from ..options import Options
+from ..options.proxy import Proxy
 from ..results import Phase
 from . import socks, tunnel
 from .dial import Patience, dial, look_up, own_family

@@ -18,10 +18,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
-from ..access import Access
 from ..address import ascii_domain
 from ..errors import AddressError, ConfigurationError, MessageError
 from ..message.sources import Found, Spool
+from ..options.access import Access
 from .resolve import resolve
 
 try:

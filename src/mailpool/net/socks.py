@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from ..errors import ConfigurationError, ProxyFailed
-from ..option_proxy import Proxy
+from ..options.proxy import Proxy
 from ..results import Phase
 from .dial import Patience
 

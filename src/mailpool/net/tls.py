@@ -11,8 +11,8 @@ import ssl
 from typing import Any
 
 from ..errors import ConfigurationError, TLSFailed
-from ..option_proxy import Proxy
 from ..options import Options, TLSOptions
+from ..options.proxy import Proxy
 from ..results import Phase
 
 

@@ -9,7 +9,7 @@ import sys
 from typing import Any, cast
 
 from ..errors import ConfigurationError, ConnectionFailed, ProxyFailed
-from ..option_proxy import Proxy
+from ..options.proxy import Proxy
 from ..results import Phase
 from .dial import Patience
 from .timeouts import FAREWELL

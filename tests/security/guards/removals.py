@@ -43,7 +43,7 @@ def removal(check: str, guard: str, *edits: tuple[str, str, str]) -> None:
 # -- commands --------------------------------------------------------------------------------------------------------
 
 COMMANDS = "smtp/commands.py"
-VALUES = "option_values.py"
+CHECKS, CREDENTIALS = "options/checks.py", "options/credentials.py"
 removal(
     "INJ-01",
     "EHLO names only what a domain may be",
@@ -57,13 +57,13 @@ removal(
 removal(
     "INJ-02",
     "the option name is a host name",
-    (VALUES, "    return host_name(name, given)\n", "    return given\n"),
+    (CHECKS, "    return host_name(name, given)\n", "    return given\n"),
 )
 removal(
     "INJ-02",
     "a name that is not ASCII is refused",
     (
-        VALUES,
+        CHECKS,
         '    if not given.isascii():\n        raise wrong(name, f"{value!r} is not ASCII',
         '    if False:\n        raise wrong(name, f"{value!r} is not ASCII',
     ),
@@ -172,13 +172,13 @@ removal(
 removal(
     "INJ-11",
     "NUL in a user name or password",
-    (VALUES, 'if "\\0" in value or "\\x01" in value:', 'if "\\x01" in value:'),
+    (CREDENTIALS, 'if "\\0" in value or "\\x01" in value:', 'if "\\x01" in value:'),
 )
 removal(
     "INJ-12",
     "\\x01 in a user name or token",
-    (VALUES, 'if "\\0" in value or "\\x01" in value:', 'if "\\0" in value:'),
-    (VALUES, 'if what == "access token" and _CONTROL.search(value):', "if False:"),
+    (CREDENTIALS, 'if "\\0" in value or "\\x01" in value:', 'if "\\0" in value:'),
+    (CREDENTIALS, 'if what == "access token" and CONTROL.search(value):', "if False:"),
 )
 removal(
     "INJ-12",
@@ -217,9 +217,9 @@ removal(
 removal(
     "INJ-18",
     "control characters in a URL, in any disguise",
-    ("option_url.py", '    if re.search(r"[\\x00-\\x1f\\x7f-\\x9f]", decoded):', "    if False:"),
+    ("options/url.py", '    if re.search(r"[\\x00-\\x1f\\x7f-\\x9f]", decoded):', "    if False:"),
 )
-removal("INJ-18", "a key twice in a URL", ("option_url.py", "        if key in seen:", "        if False:"))
+removal("INJ-18", "a key twice in a URL", ("options/url.py", "        if key in seen:", "        if False:"))
 
 # -- header fields ---------------------------------------------------------------------------------------------------
 
@@ -309,7 +309,7 @@ removal(
     "HDR-09",
     "the selector of a DKIM key",
     (
-        "dkim_key.py",
+        "options/dkim_key.py",
         '    if len(selector) > 190 or not all(map(_LABEL.fullmatch, selector.split("."))):',
         "    if False:",
     ),
@@ -318,7 +318,7 @@ removal(
     "HDR-09",
     "the names of signed fields",
     (
-        "dkim_key.py",
+        "options/dkim_key.py",
         "        if not isinstance(item, str) or not _HEADER_NAME.fullmatch(item):",
         "        if False:",
     ),
@@ -776,7 +776,7 @@ removal(
     "FIL-07",
     "keys that TLS options do not have",
     (
-        VALUES,
+        "options/tls.py",
         '                raise unknown("tls.", key, names)\n        return cls(**value)',
         "                pass\n        return cls(**{key: value[key] for key in value if key in names})",
     ),
@@ -794,7 +794,7 @@ removal(
 removal(
     "LOG-01",
     "credentials show no secret",
-    (VALUES, 'shown = f", {secret}=***"', 'shown = f", {secret}={self.password or self.access_token}"'),
+    (CREDENTIALS, 'shown = f", {secret}=***"', 'shown = f", {secret}={self.password or self.access_token}"'),
 )
 removal(
     "LOG-01",
@@ -804,7 +804,7 @@ removal(
 removal(
     "LOG-01",
     "what OAuth2 shows of itself",
-    ("option_oauth2.py", '{client}, ***)"', '{client}, {self.secrets})"'),
+    ("options/oauth2.py", '{client}, ***)"', '{client}, {self.secrets})"'),
 )
 removal(
     "LOG-03",

@@ -9,7 +9,7 @@ CONNECTION = "net/connection.py"
 TLS = "net/tls.py"
 CONNECT = "net/connect.py"
 TUNNEL = "net/tunnel.py"
-PROXY = "option_proxy.py"
+PROXY = "options/proxy.py"
 KEY = "pool/key.py"
 
 removal(
@@ -119,7 +119,7 @@ removal(
     "TLS-09",
     "a way of its own leads to nobody's loopback",
     (
-        "options.py",
+        "options/options.py",
         "if self.sock is not None or self.dial is not None or self.proxy is not None:",
         "if False:",
     ),

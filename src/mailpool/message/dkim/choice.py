@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ...dkim_key import DkimKey, dkim_keys
 from ...errors import ConfigurationError, MessageError
+from ...options.dkim_key import DkimKey, dkim_keys
 from ..fields import Message
 from .private_keys import LoadedKey, load_key
 

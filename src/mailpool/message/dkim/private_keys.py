@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...dkim_key import DkimKey
 from ...errors import ConfigurationError
+from ...options.dkim_key import DkimKey
 
 _WEAK: Final = 1_024  # RFC 8301 §3.2: verifiers take nothing shorter
 

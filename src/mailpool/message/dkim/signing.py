@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Final
 
 from ...content import BytesContent, Content, StreamedContent
-from ...dkim_key import DkimKey
 from ...errors import MessageError
+from ...options.dkim_key import DkimKey
 from .canonical import BodyHash, header_fields, relaxed_field
 from .private_keys import LoadedKey
 

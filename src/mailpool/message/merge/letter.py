@@ -6,9 +6,9 @@ import datetime
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from ...access import Access
 from ...address import Addresses, Envelope
 from ...errors import MessageError
+from ...options.access import Access
 from ..awaiting import in_lists, must_wait, own_copy
 from ..custom_headers import is_field
 from ..fields import Message, header_pairs, message_fields

@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from ...access import Access
 from ...address import Addresses, Envelope
 from ...content import BytesContent
 from ...errors import MessageError
+from ...options.access import Access
 from ..address_headers import written_header
 from ..composing import composed
 from ..custom_headers import split_headers

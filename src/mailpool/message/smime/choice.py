@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from ...errors import ConfigurationError, MessageError
-from ...smime_identity import Smime
+from ...options.smime_identity import Smime
 from .credentials import LoadedSmime, load_smime
 
 

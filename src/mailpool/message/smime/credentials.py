@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import ConfigurationError
-from ...smime_identity import Smime
+from ...options.smime_identity import Smime
 
 _READ = 1_000_000  # octets of a file: a chain has a few thousand
 

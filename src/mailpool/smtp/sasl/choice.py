@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from ...errors import AuthenticationFailed, ConfigurationError, SendError
-from ...mechanism_names import FOR_PASSWORD, FOR_TOKEN, WITHOUT_SECRET, meets
 from ...options import Credentials
+from ...options.mechanism_names import FOR_PASSWORD, FOR_TOKEN, WITHOUT_SECRET, meets
 from ...results import Phase
 from .external import External
 from .mechanism import LoginContext, Mechanism

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from .errors import ConfigurationError
-from .option_values import TLSOptions, host_name, is_ip, port, text, wrong
+from ..errors import ConfigurationError
+from .checks import host_name, is_ip, port, text, wrong
+from .tls import TLSOptions
 
 # The port where a URL says none.
 PROXY_SCHEMES: Final = {

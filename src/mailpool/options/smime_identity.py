@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
-from .option_values import unknown, wrong
+from .checks import unknown, wrong
 
 Certificate: TypeAlias = str | bytes | os.PathLike[str] | Any
 

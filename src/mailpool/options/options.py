@@ -1,7 +1,7 @@
 """Every option of a transporter, checked once and frozen.
 
-`parse_options` takes what people write (keywords, a mapping, a URL, a service name) and gives an `Options`. Nothing here
-reads a clock, a file of the user's or the network; whatever is wrong is a `ConfigurationError` that names the option.
+Nothing here reads a clock, a file of the user's or the network; whatever is wrong is a `ConfigurationError` that names the
+option.
 """
 
 from __future__ import annotations
@@ -15,32 +15,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from . import option_values as check
-from . import presets
+from . import checks as check
 from .access import Access
+from .checks import wrong
+from .credentials import Credentials
 from .dkim_key import DkimKey, dkim_keys
-from .errors import ConfigurationError
 from .mechanism_names import FOR_TOKEN, meets
-from .option_proxy import Proxy
-from .option_url import parse_url
-from .option_values import Credentials, Rate, TLSOptions, unknown, wrong
+from .proxy import Proxy
+from .rate import Rate, rates
 from .smime_identity import Smime
-
-__all__ = ["Credentials", "Options", "Rate", "TLSOptions", "parse_options"]
+from .tls import TLSOptions
 
 _ACCESS = Access()
+_PACKAGE = __name__.partition(".")[0]
 _RATE_DELTA = 1_000  # milliseconds, as people know it from elsewhere
-
-
-def _rates(name: str, value: object) -> tuple[Rate, ...]:
-    if value is None:
-        return ()
-    items: list[Any] = value.split(",") if isinstance(value, str) else [value]
-    if isinstance(value, (tuple, list)):
-        items = list(value)
-    if not all(isinstance(item, (Rate, str)) for item in items):
-        raise wrong(name, f"must be a Rate, a text such as '14/s', or a list of those, not {value!r}")
-    return tuple(Rate.parse(item) if isinstance(item, str) else item for item in items)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -333,7 +321,7 @@ _RULES: dict[str, check.Check] = {
     "max_queue": check.count(1),
     "pipeline_depth": check.count(1),
     "max_recipients": check.or_none(check.count(1)),
-    "rate": _rates,
+    "rate": rates,
     "rate_limit": check.or_none(check.count(0)),
     "rate_delta": check.count(1),
     "max_throttle_wait": check.seconds(zero=True),
@@ -359,102 +347,9 @@ _RULES: dict[str, check.Check] = {
 def _level_of_caller() -> int:
     """Which ``stacklevel`` is the first frame outside this package: the line that a warning should name."""
     frame, level = sys._getframe(1), 0
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == __package__:
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == _PACKAGE:
         frame, level = frame.f_back, level + 1
     return level + 1
 
 
 _DEFAULTS = Options()
-_BY_DEFAULT = {option.name: getattr(_DEFAULTS, option.name) for option in dataclasses.fields(Options)}
-_SECONDS = "in seconds, not milliseconds"
-_ELSEWHERE = {
-    "requireTLS": "starttls='required'",
-    "ignoreTLS": "starttls='never'",
-    "opportunisticTLS": "starttls='opportunistic'",
-    "maxConnections": "max_connections",
-    "maxMessages": "max_messages",
-    "maxRequeues": "max_requeues",
-    "rateLimit": "rate='14/s' (rate_limit is deprecated)",
-    "rateDelta": "rate='14/s' (rate_delta is deprecated)",
-    "socketTimeout": f"socket_timeout, {_SECONDS}",
-    "greetingTimeout": f"greeting_timeout, {_SECONDS}",
-    "connectionTimeout": f"connection_timeout, {_SECONDS}",
-    "dnsTimeout": f"dns_timeout, {_SECONDS}",
-    "idleTimeout": f"idle_timeout, {_SECONDS}",
-    "authMethod": "auth_method",
-    "localAddress": "local_address",
-    "serverName": "servername",
-    "connection": "sock",
-    "socket": "sock",
-    "socketPath": "unix_socket",
-    "getSocket": "dial=an async function (host, port, timeout) that returns a connected socket",
-    "user": "auth=(user, password)",
-    "username": "auth=(user, password)",
-    "password": "auth=(user, password)",
-    "pass": "auth=(user, password)",
-    "hostname": "host",
-    "timeout": "connection_timeout, command_timeout or deadline",
-    "use_tls": "secure=True for TLS from the first byte, or starttls='required'",
-    "start_tls": "starttls='required'",
-}
-# "int | None" is an int to the URL form.
-_TYPES = {option.name: str(option.type).partition(" ")[0] for option in dataclasses.fields(Options)}
-
-
-def parse_options(url_or_mapping: str | Mapping[str, Any] | None = None, /, **keywords: Any) -> Options:
-    """Options from a URL, a mapping, keywords, or a URL or mapping with keywords that win over it.
-
-    What is said explicitly wins over what the ``service`` preset says, and a keyword wins over the URL. All defaults
-    and units are those of `Options`.
-
-    :param url_or_mapping: ``"smtps://user:password@host:465/?pool=true&max_connections=5"`` (percent-encoded where
-        needed; ``tls.verify=false`` and the like for TLS), or a mapping of option names, which may hold ``url``
-    :param keywords: option names
-    :raises ConfigurationError: an option is unknown, malformed, or contradicts another
-    """
-    given: dict[str, Any] = {}
-    if isinstance(url_or_mapping, str):
-        given["url"] = url_or_mapping
-    elif isinstance(url_or_mapping, Mapping):
-        given.update(url_or_mapping)
-    elif url_or_mapping is not None:
-        raise ConfigurationError(f"options are a URL or a mapping, not {type(url_or_mapping).__name__}")
-    if given.get("url") is not None and keywords.get("url") is not None:
-        raise wrong("url", "is given twice")
-    given.update(keywords)
-    url = given.pop("url", None)
-    if url is not None:
-        given = _merge_url(check.text("url", url), given)
-    for name in given:
-        _refuse_unknown(name)
-    if given.get("service") is not None:
-        given = presets.find(check.text("service", given["service"])).fill(given, _BY_DEFAULT)
-    return Options(**given)
-
-
-def options_in_url(url: str) -> dict[str, Any]:
-    """What a URL says, not yet checked: for whoever has defaults of his own for what it does not say.
-
-    :raises ConfigurationError: it is malformed
-    """
-    return parse_url(check.text("url", url), _TYPES)
-
-
-def _merge_url(url: str, given: dict[str, Any]) -> dict[str, Any]:
-    from_url = parse_url(url, _TYPES)
-    if url.lower().startswith("lmtp:") and given.get("lmtp") is False:
-        raise wrong("lmtp", "is False, but the URL begins with lmtp://; write smtp://")
-    if url.lower().startswith("smtps:") and given.get("secure") is False:
-        raise wrong("secure", "is False, but the URL begins with smtps://; write smtp://")
-    merged = {**from_url, **given}
-    if isinstance(from_url.get("tls"), Mapping) and isinstance(given.get("tls"), Mapping):
-        merged["tls"] = {**from_url["tls"], **given["tls"]}
-    return merged
-
-
-def _refuse_unknown(name: object) -> None:
-    if name in _TYPES:
-        return
-    if name in _ELSEWHERE:
-        raise ConfigurationError(f"unknown option {name!r}; write {_ELSEWHERE[str(name)]}", option=str(name))
-    raise unknown("", name, (*_TYPES, "url"))

@@ -17,7 +17,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _key(name: str) -> str:
 
 @functools.cache
 def _by_key() -> dict[str, Preset]:
-    text = resources.files("mailpool").joinpath("services.json").read_text("utf-8")
+    text = resources.files(__package__).joinpath("services.json").read_text("utf-8")
     entries = json.loads(text)["services"]
     table: dict[str, Preset] = {}
     for name, entry in entries.items():

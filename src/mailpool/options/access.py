@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 
 # What others send us is bounded even if nobody said how much.
 _MOST_FETCHED = 50 * 1024 * 1024

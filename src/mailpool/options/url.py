@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from .errors import ConfigurationError
-from .option_oauth2 import OAUTH2_FIELDS
-from .option_values import unknown, wrong
+from ..errors import ConfigurationError
+from .checks import unknown, wrong
+from .oauth2 import OAUTH2_FIELDS
 
 _URL = re.compile(
     r"(?P<scheme>smtps?|lmtp)://(?P<authority>[^/?#]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Final, Literal, TypeAlias
 
-from .option_values import flag, host_name, one_of, or_none, seconds, text, unknown, wrong
+from .checks import flag, host_name, one_of, or_none, seconds, text, unknown, wrong
 
 PrivateKey: TypeAlias = str | bytes | os.PathLike[str] | Any
 
