@@ -10,12 +10,15 @@ import contextlib
 import datetime
 import email.policy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.parser import BytesParser, HeaderParser, Parser
 from email.utils import getaddresses
-from typing import Any, Final, TypeVar
+from typing import Any, Final
+
+from source import Source
+from whole_client import client
 
 from mailpool import Credentials, Envelope, Mailbox, MailpoolError, MessageError, parse_addresses
 from mailpool.address import display, parse_mailboxes
@@ -29,46 +32,6 @@ from mailpool.smtp.replies import ReplyParser
 from mailpool.smtp.sasl import Exchange, LoginContext, choose
 
 NOW: Final = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
-T = TypeVar("T")
-
-
-class Source:
-    """Takes values out of the input, front to back; when it is used up, everything is empty or the first choice."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def octets(self, count: int) -> bytes:
-        taken, self._data = self._data[:count], self._data[count:]
-        return taken
-
-    def number(self) -> int:
-        return int.from_bytes(self.octets(1), "big")
-
-    def block(self) -> bytes:
-        """Octets whose count comes before them; a count of 255 takes what is left."""
-        count = self.number()
-        return self.octets(len(self._data) if count == 255 else count)
-
-    def choice(self, choices: Sequence[T]) -> T:
-        return choices[self.number() % len(choices)]
-
-    def text(self) -> str:
-        """Any text, lone surrogates among it."""
-        octets = self.block()
-        return octets.decode("utf-8", "surrogatepass") if _is_text(octets) else octets.decode("latin-1")
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._data
-
-
-def _is_text(octets: bytes) -> bool:
-    try:
-        octets.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 # -- addresses -------------------------------------------------------------------------------------------------------
@@ -398,5 +361,5 @@ def sasl(data: bytes) -> None:
 
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
-    target.__name__: target for target in (addresses, headers, composer, replies, ehlo, sasl)
+    target.__name__: target for target in (addresses, headers, composer, replies, ehlo, sasl, client)
 }

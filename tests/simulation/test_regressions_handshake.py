@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mailpool import ProtocolError, SendResult
-from mailpool.testing import Fault, ScriptedServer, extra, reply_then_close
+from mailpool.testing import Authority, Fault, ScriptedServer, extra, reply_then_close
 
 CLEAR = {"starttls": "never", "allow_cleartext_auth": True}
 FLOOD = b"250 flood\r\n" * 100_000
@@ -95,3 +95,46 @@ def test_a_relay_that_sends_everybody_away_at_mail_is_not_hammered(play: Any) ->
 
     play(story, server, latency=0.01)
     assert len(server.messages) == 100
+
+
+@pytest.mark.rule("P-07")
+@pytest.mark.rule("P-14")
+@pytest.mark.parametrize("at", ["EHLO", "AUTH"])
+def test_a_last_reply_that_comes_with_the_end_of_the_connection(
+    play: Any, authority: Authority, at: Any
+) -> None:
+    """Under TLS both are read at once. The message was given to a connection that was over, and waited for ever."""
+    server = ScriptedServer(
+        tls=authority.server_context("relay.example"),
+        auth={"me": "right"} if at == "AUTH" else None,
+        faults=[Fault(at=at, nth=2 if at == "EHLO" else 1, do=_answer_then_close)],
+    )
+
+    async def story(relay: Any) -> None:
+        assert isinstance(await relay.end(relay.send(0)), SendResult)
+        assert relay.transporter.stats().connection_failures == 1
+
+    tls = {"tls": authority.client_context(), "starttls": "required"}
+    play(story, server, auth=("me", "right") if at == "AUTH" else None, **tls)
+    assert [connection.messages for connection in server.connections] == [0, 1]
+
+
+def _answer_then_close(incident: Any) -> None:
+    incident.answer()
+    incident.close()
+
+
+@pytest.mark.rule("LOG-01")
+def test_an_echo_in_place_of_a_reply_tells_nothing_of_the_login(play: Any) -> None:
+    """What is no reply is quoted in the error, but not while we log in."""
+
+    def echo(incident: Any) -> None:
+        incident.send(b"AUTH PLAIN AG1lAHNlY3JldA==\r\n")
+
+    async def story(relay: Any) -> None:
+        error = await relay.end(relay.send(0))
+        assert isinstance(error, ProtocolError)
+        assert "AG1l" not in f"{error!r} {vars(error)!r} {error.__cause__!r}"
+
+    server = ScriptedServer(auth={"me": "secret"}, faults=[Fault(at="AUTH", times=None, do=echo)])
+    play(story, server, auth=("me", "secret"), **CLEAR)

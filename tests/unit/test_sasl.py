@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
@@ -134,6 +135,16 @@ class TestTokenRefusal:
         assert exchange.answer(challenge('{"status": "invalid_token"}')) == b"AQ==\r\n"
         assert exchange.answer(Reply.of("535 5.7.8 no")) is None
         assert exchange.mechanism.detail == "invalid_token"
+
+    @pytest.mark.rule("LOG-01")
+    @pytest.mark.parametrize("said", [f"{'x' * 198}a-token-of-some-length", '{"status": "a-token-of-some-length"}'])
+    def test_a_token_that_is_repeated_is_not_kept(self, said: str) -> None:
+        """Not even the part of it that has room in an error."""
+        exchange = Exchange(XOAuth2("u", "a-token-of-some-length"))
+        exchange.begin()
+        exchange.answer(challenge(said))
+        assert exchange.mechanism.detail is not None
+        assert not re.search("[a-w]", exchange.mechanism.detail)
 
     @pytest.mark.rule("SRV-10")
     @pytest.mark.parametrize("mechanism", [XOAuth2, OAuthBearer])

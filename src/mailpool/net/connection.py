@@ -109,6 +109,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport = await self._connected(context)
             self._time("connect", started)
             self.session = await self._shake_hands(credentials, context, login)
+            # The end may come in one read with the last reply: under TLS it does.
+            self._raise_if_over(Phase.EHLO if credentials is None else Phase.AUTH)
         except ProtocolError as error:
             # What a server says out of turn today it may not say tomorrow.
             error.temporary = True
@@ -207,15 +209,7 @@ class Connection(asyncio.BufferedProtocol):
                 self._waiter = None
         if not self._inbox:
             self._raise_if_over(phase)
-        reply = self._inbox.popleft()
-        if reply.code == 421 and phase is not Phase.GREETING:
-            raise ConnectionFailed(
-                f"the server closed the connection in reply to {phase}: {reply}",
-                phase=phase,
-                reply=reply,
-                temporary=True,
-            )
-        return reply
+        return self._inbox.popleft()
 
     def _raise_if_over(self, phase: Phase) -> None:
         if self._error is not None:
@@ -223,7 +217,9 @@ class Connection(asyncio.BufferedProtocol):
             error.phase = phase
             raise error
         if self._parser.violation is not None:
-            raise self._violated(self._parser.violation, phase)
+            # What it quotes may be the login, and no more than half of it.
+            what = "this is no reply" if phase is Phase.AUTH else self._parser.violation
+            raise self._violated(what, phase)
 
     def _refuse_leftovers(self, phase: Phase) -> None:
         """Before anything is said, nothing may have been said that was not asked for: above all not before TLS."""

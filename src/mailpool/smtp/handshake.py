@@ -7,12 +7,12 @@ is forgotten with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from ..errors import AuthenticationFailed, ConnectionFailed, TLSFailed
+from ..errors import AuthenticationFailed, ConnectionFailed, SendError, TLSFailed
 from ..options import Credentials, Options
 from ..results import Phase, Reply
 from . import commands
@@ -94,9 +94,12 @@ def handshake(options: Options, credentials: Credentials | None, *, name: str, e
     return Session(capabilities, greeting, mechanism)
 
 
-def _ask(step: Step) -> Generator[Step, Answer, Reply]:
+def _ask(step: Expect | Write, secrets: Iterable[bytes] = ()) -> Generator[Step, Answer, Reply]:
     reply = yield step
     assert isinstance(reply, Reply)
+    if reply.code == 421 and step.phase is not Phase.GREETING:
+        reply = reply.without(secrets)
+        raise _refusal(step.phase, reply, f"the server closed the connection in reply to {step.phase}")
     return reply
 
 
@@ -135,7 +138,7 @@ def _start_tls(
     if reply.code == 220:
         yield StartTLS()
         return True
-    if mode == "opportunistic" and reply.code != 421:
+    if mode == "opportunistic":
         return False
     raise TLSFailed(
         f"the server offers STARTTLS and then refused it: {reply}. Mail is not sent in clear text instead",
@@ -151,6 +154,7 @@ def _authenticate(
     for again in (False, True):
         context = yield Login(again)
         assert isinstance(context, LoginContext)
+        secret = credentials.password if credentials.access_token is None else context.token
         mechanism = choose(
             credentials,
             capabilities.auth,
@@ -160,7 +164,7 @@ def _authenticate(
             least=options.min_mechanism,
             context=context,
         )
-        reply = yield from _exchange(Exchange(mechanism))
+        reply = yield from _exchange(Exchange(mechanism), secret or "")
         if reply.code == 235:
             return mechanism.name
         # A provider of tokens gets one chance to give a fresh one (P-19).
@@ -175,15 +179,22 @@ def _authenticate(
     )
 
 
-def _exchange(exchange: Exchange) -> Generator[Step, Answer, Reply]:
-    """One run of a SASL mechanism; returns the reply that ended it."""
-    line = yield from _worked_out(exchange.begin, slow=exchange.is_slow(None))
-    said: list[bytes] = []
-    while line is not None:
-        said.append(line.split()[-1] if line.strip() else b"")
-        reply = yield from _ask(Write(Phase.AUTH, line))
-        line = yield from _worked_out(partial(exchange.answer, reply), slow=exchange.is_slow(reply))
-    # Some servers repeat in a refusal what they were given; it must not reach an error or a log.
+def _exchange(exchange: Exchange, secret: str) -> Generator[Step, Answer, Reply]:
+    """One run of a SASL mechanism; returns the reply that ended it.
+
+    Some servers repeat what they were given; it must not reach an error or a log.
+    """
+    said = [secret.encode()]
+    try:
+        line = yield from _worked_out(exchange.begin, slow=exchange.is_slow(None))
+        while line is not None:
+            said.append(line.removeprefix(b"AUTH %s" % exchange.mechanism.name.encode()).strip())
+            reply = yield from _ask(Write(Phase.AUTH, line), said)
+            line = yield from _worked_out(partial(exchange.answer, reply), slow=exchange.is_slow(reply))
+    except SendError as error:
+        if error.reply is not None:
+            error.reply = error.reply.without(said)
+        raise
     return reply.without(said)
 
 

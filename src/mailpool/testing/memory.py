@@ -16,8 +16,11 @@ class MemoryTransport(asyncio.Transport):
     """One end. ``writes`` counts the calls of ``write`` that had something to say.
 
     As on a socket, what is written together may be read together, an orderly close arrives after the data, and whoever
-    writes to an end that is closed is told so by ``ConnectionResetError``.
+    writes to an end that is closed is told so by ``ConnectionResetError``. ``loop.start_tls`` takes it, too.
     """
+
+    # By this, and by the name of abort below, asyncio knows what it can do TLS on.
+    _start_tls_compatible = True
 
     def __init__(
         self,
@@ -168,6 +171,9 @@ class MemoryTransport(asyncio.Transport):
         self._closing = True
         self._received.clear()
         self._loop.call_soon(self._lose, None)
+
+    def _force_close(self, exc: BaseException | None) -> None:
+        self.abort()
 
     # Between the two ends.
 

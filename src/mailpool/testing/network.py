@@ -22,7 +22,7 @@ class Reachable(Protocol):
 
 
 class MemoryNetwork:
-    """Connects clients and servers in memory. Plain text only.
+    """Connects clients and servers in memory; TLS is what both ends begin with ``start_tls``.
 
     ``latency``  seconds that octets take in one direction; a connection takes two of them to be made
     ``window``   octets that fit into a connection before the writer's own buffer fills

@@ -51,12 +51,12 @@ removal(
 removal(
     "TLS-02",
     "STARTTLS that is offered and refused",
-    (HANDSHAKE, 'if mode == "opportunistic" and reply.code != 421:', "if True:"),
+    (HANDSHAKE, '    if mode == "opportunistic":', "    if True:"),
 )
 removal(
     "TLS-03",
     "to go on in clear text is for those who said so",
-    (HANDSHAKE, 'if mode == "opportunistic" and reply.code != 421:', "if reply.code != 421:"),
+    (HANDSHAKE, '    if mode == "opportunistic":', "    if True:"),
 )
 removal(
     "TLS-04",

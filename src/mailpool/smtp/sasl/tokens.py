@@ -19,10 +19,15 @@ class _Bearer(Mechanism):
     def step(self, challenge: bytes) -> bytes:
         if self.detail is not None:
             raise self.over()
-        self.detail = _reason(challenge)
+        self.detail = _reason(self._without_token(challenge))
         # Whatever the server says now, it has not accepted the token.
         self.complete = False
         return self.last_answer
+
+    def _without_token(self, challenge: bytes) -> bytes:
+        """A server that repeats the token must not bring it into an error; what is shorter than 4 octets is none."""
+        token = self._token.encode()
+        return challenge.replace(token, b"***") if len(token) >= 4 else challenge
 
 
 class XOAuth2(_Bearer):
