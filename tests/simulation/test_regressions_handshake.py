@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mailpool import ProtocolError, SendResult
-from mailpool.testing import Authority, Fault, ScriptedServer, extra, reply_then_close
+from mailpool.testing import Authority, Fault, RawServer, ScriptedServer, extra, reply_then_close
+from mailpool.testing.raw_server import RawStream
 
 CLEAR = {"starttls": "never", "allow_cleartext_auth": True}
 FLOOD = b"250 flood\r\n" * 100_000
@@ -138,3 +139,31 @@ def test_an_echo_in_place_of_a_reply_tells_nothing_of_the_login(play: Any) -> No
 
     server = ScriptedServer(auth={"me": "secret"}, faults=[Fault(at="AUTH", times=None, do=echo)])
     play(story, server, auth=("me", "secret"), **CLEAR)
+
+
+@pytest.mark.rule("P-16")
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("how", ["close", "reset", "cut"])
+def test_a_connection_that_is_lost_in_the_tls_handshake(
+    play: Any, authority: Authority, turns: int, how: str
+) -> None:
+    """Where the end is an orderly one asyncio gives no transport and raises nothing, and that looked like a bug of ours."""
+
+    async def leave(stream: RawStream) -> None:
+        stream.send(b"220 hello\r\n")
+        await stream.read_line()
+        stream.send(b"250-relay.example\r\n250 STARTTLS\r\n")
+        await stream.read_line()
+        stream.expect_tls()
+        stream.send(b"220 go on\r\n")
+        stream.start_tls(authority.server_context("relay.example"), lambda _: None)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        getattr(stream, how)()
+
+    async def story(relay: Any) -> None:
+        error = await relay.end(relay.send(0))
+        assert error.temporary
+        assert "AssertionError" not in str(error)
+
+    play(story, RawServer(leave), tls=authority.client_context(), starttls="required", max_requeues=0)

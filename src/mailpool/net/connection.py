@@ -233,6 +233,9 @@ class Connection(asyncio.BufferedProtocol):
         assert self._transport is not None
         options = self._options
         raw, transport = self._transport, None
+        if raw.is_closing():
+            # asyncio would begin all the same, and leave a timer behind.
+            raise self._broken(Phase.TLS, None)
         try:
             transport = await self._loop.start_tls(
                 raw,
@@ -251,6 +254,9 @@ class Connection(asyncio.BufferedProtocol):
                 # In mid-handshake asyncio may tell nobody that the connection is lost.
                 self._gone = True
                 raw.abort()
+        if transport is None:
+            # Lost in the moment in which it was made, and asyncio raises nothing.
+            raise self._broken(Phase.TLS, None)
         self._transport = transport
 
     # -- transactions ----------------------------------------------------------------------------------------------
