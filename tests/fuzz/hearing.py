@@ -61,6 +61,15 @@ class Hearing:
         taken, self._buffer, self.speaks_tls, self.secure = bytes(self._buffer), bytearray(), False, True
         return taken
 
+    def begun(self) -> list[Heard]:
+        """The message whose end has not come. It may be on its way, and a server may have taken it without looking."""
+        number = re.match(re.escape(MARK) + rb"(\d+)\r\n", self._buffer)
+        verb = "chunk" if self._chunk is not None else "end"
+        if self._chunk is None and not (self.heard and self.heard[-1].verb == "DATA"):
+            return []
+        numbers = self._contents if number is None else [int(number[1])]
+        return [Heard(verb, str(one)) for one in numbers]
+
     def _next(self) -> bool:
         if self._chunk is not None:
             if len(self._buffer) < self._chunk:

@@ -331,21 +331,30 @@ def acceptances(wire: RudeWire, *, lmtp: bool, in_step: bool) -> Iterator[tuple[
     ``in_step``: the server said nothing before it was asked and nothing that undoes what it says afterwards (a 421, or
     that it does not know a command), so that a client has no reason to doubt it.
     """
-    came = iter([None, *replies(wire)][1:])
+    left = iter(replies(wire))
     sound = True
 
     def next_code() -> int:
         nonlocal sound
-        reply = next(came, None)
+        reply = next(left, None)
         if reply is None:
             return 0
         sound = sound and reply.in_step and reply.code not in (421, 221, 500, 502)
         return reply.code
 
+    def of_message(what: Heard) -> Iterator[tuple[int, str]]:
+        nonlocal data
+        data = data or what.verb == "chunk"
+        answers = takers if lmtp and what.argument else takers[:1] or [""]
+        codes = {recipient: next_code() for recipient in answers}
+        for recipient in takers if what.argument else ():
+            code = codes[recipient] if lmtp else codes[takers[0]]
+            if mail and data and 200 <= code < 300 and (sound or not in_step):
+                yield int(what.argument), recipient
+
     next_code()  # the greeting
-    mail = False
+    mail = data = False
     takers: list[str] = []
-    data = False
     for what in wire.hearing.heard:
         match what:
             case Heard("MAIL"):
@@ -355,15 +364,12 @@ def acceptances(wire: RudeWire, *, lmtp: bool, in_step: bool) -> Iterator[tuple[
                     takers.append(recipient)
             case Heard("DATA"):
                 data = 300 <= next_code() < 400
-            case Heard("end" | "chunk", number):
-                data = data or what.verb == "chunk"
-                answers = takers if lmtp and number else takers[:1] or [""]
-                codes = {recipient: next_code() for recipient in answers}
-                if not number:
-                    continue
-                for recipient in takers:
-                    code = codes[recipient] if lmtp else codes[takers[0]]
-                    if mail and data and 200 <= code < 300 and (sound or not in_step):
-                        yield int(number), recipient
+            case Heard("end" | "chunk"):
+                yield from of_message(what)
             case _:
                 next_code()
+    if not in_step:
+        came = tuple(left)
+        for what in wire.hearing.begun():
+            left = iter(came)
+            yield from of_message(what)

@@ -506,7 +506,7 @@ class Connection(asyncio.BufferedProtocol):
     def _broken(self, phase: Phase, error: BaseException | None) -> ConnectionFailed:
         if isinstance(error, TimeoutError):
             return TimedOut(f"timed out ({phase}): {error}", phase=phase, temporary=True)
-        how = f": {error}" if error is not None else " without a word"
+        how = f": {error}" if str(error or "") else " without a word"
         return ConnectionFailed(
             f"the server closed the connection ({phase}){how}", phase=phase, temporary=True
         )
