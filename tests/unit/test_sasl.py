@@ -137,7 +137,9 @@ class TestTokenRefusal:
         assert exchange.mechanism.detail == "invalid_token"
 
     @pytest.mark.rule("LOG-01")
-    @pytest.mark.parametrize("said", [f"{'x' * 198}a-token-of-some-length", '{"status": "a-token-of-some-length"}'])
+    @pytest.mark.parametrize(
+        "said", [f"{'x' * 198}a-token-of-some-length", '{"status": "a-token-of-some-length"}']
+    )
     def test_a_token_that_is_repeated_is_not_kept(self, said: str) -> None:
         """Not even the part of it that has room in an error."""
         exchange = Exchange(XOAuth2("u", "a-token-of-some-length"))
