@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import datetime
 import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from email.message import Message as StdlibMessage
 from functools import partial
 from typing import Any
@@ -25,6 +23,7 @@ from .message.seal import sealed_octets
 from .message.smime import LoadedSmime, Protection, protected
 from .message.sources import Found
 from .options import Options
+from .signing_threads import SigningThreads
 
 AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed | Merged
 
@@ -49,7 +48,7 @@ class Preparation:
         self._signatures = Signatures(options.dkim)
         self._is_ordinary = not (self._defaults or self._lenient or self._signs)
         self._is_plain = not _may_wait(options.defaults)
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads = SigningThreads()
         self._second = -1
         self._moment = datetime.datetime.min
 
@@ -144,11 +143,15 @@ class Preparation:
         work = partial(_sign, sealed, smime, keys, self._now())
         if not (may_wait and takes_long(sealed.content.size, keys)):
             return work()
-        # ``cryptography`` and ``hashlib`` let other threads run meanwhile, and so does reading files.
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "mailpool-sign")
         await in_a_task()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await self._threads.run(work)
+
+    async def close(self, timeout: float) -> None:
+        """End what `prepare` has started beside the event loop.
+
+        :param timeout: seconds for what is under way
+        """
+        await self._threads.close(timeout)
 
     def _seal(
         self,

@@ -347,7 +347,9 @@ class Transporter:
         :returns: the messages that were not sent; `send_mail` of another transporter takes them as they are
         """
         self._closed = True
-        return await self._end(lambda transport: self._drain(transport, timeout, close_timeout))
+        return await self._end(
+            lambda transport: self._drain(transport, timeout, close_timeout), close_timeout
+        )
 
     async def _drain(self, transport: Transport, timeout: float | None, close_timeout: float) -> list[Sealed]:
         if self._preparing:
@@ -373,21 +375,26 @@ class Transporter:
         :returns: the messages that were not sent
         """
         self._closed = True
-        return await self._end(lambda transport: self._close(transport, timeout))
+        return await self._end(lambda transport: self._close(transport, timeout), timeout)
 
     async def _close(self, transport: Transport, timeout: float) -> list[Sealed]:
         if self._preparing:
             await self._preparing.close(timeout)
         return await transport.close(timeout)
 
-    async def _end(self, end: Callable[[Transport], Awaitable[list[Sealed]]]) -> list[Sealed]:
+    async def _end(
+        self, end: Callable[[Transport], Awaitable[list[Sealed]]], close_timeout: float
+    ) -> list[Sealed]:
         if self._transport is None:
             return []
         transport = self._bound()
         try:
             return await end(transport)
         finally:
-            await self._events.finish()
+            try:
+                await self._preparation.close(close_timeout)
+            finally:
+                await self._events.finish()
 
     async def __aenter__(self) -> Transporter:
         self._bound()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
-from mailpool import DkimKey, MessageError, create_transport, dkim_record
+from mailpool import DkimKey, MessageError, PoolClosed, create_transport, dkim_record
 from mailpool.message.dkim import load_key, takes_long
 from mailpool.options import parse_options
 from mailpool.preparation import Preparation
@@ -129,3 +129,57 @@ async def test_a_message_with_keys_that_cannot_be_used_is_refused_at_once() -> N
         transporter.send_mail(LARGE | {"dkim": ()})
     assert caught.value.field == "dkim"
     await transporter.close()
+
+
+class Held(Watched):
+    """A key that signs when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+
+    def sign(self, data: Any) -> bytes:
+        self.begun.set()
+        self.goes_on.wait()
+        return super().sign(data)
+
+
+def signing() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("mailpool-sign")]
+
+
+@pytest.mark.rule("P-29")
+@pytest.mark.parametrize("end", ["close", "drain"])
+async def test_no_thread_is_left_after_the_end(end: str) -> None:
+    async with ScriptedServer() as server:
+        transporter = create_transport(host=server.host, port=server.port, pool=True, dkim=STRONG)
+        await asyncio.gather(*(transporter.send_mail(SMALL) for _ in range(5)))
+        assert signing()
+        await getattr(transporter, end)()
+        assert signing() == []
+
+
+@pytest.mark.rule("P-29")
+async def test_a_thread_that_signs_is_waited_for_and_one_that_does_not_end_is_not() -> None:
+    for patience in (30.0, 0.0):
+        private = Held()
+        transporter = create_transport(host="relay.example", dkim=DkimKey("example.org", "s", private))
+        send = asyncio.ensure_future(transporter.send_mail(LARGE))
+        await asyncio.to_thread(private.begun.wait)
+        closing = asyncio.ensure_future(transporter.close(patience))
+        if patience:
+            with pytest.raises(PoolClosed):
+                await send
+            assert signing()
+            private.goes_on.set()
+            await closing
+            assert signing() == []
+        else:
+            await closing
+            assert signing()
+            private.goes_on.set()
+            with pytest.raises(PoolClosed):
+                await send
+    # It ends by itself.
+    while signing():
+        await asyncio.sleep(0.01)
