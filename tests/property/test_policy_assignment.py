@@ -16,25 +16,20 @@ from hypothesis import strategies as st
 
 from mailpool.options import Rate
 from mailpool.policy.assignment import (
-    DOWN_AFTER,
     QUANTUM,
     Action,
     Assign,
     Close,
     Due,
     GiveUp,
-    Lane,
     Open,
     Probe,
     Reserve,
-    Slot,
-    State,
     Wait,
     decide,
-    pop_due,
-    push_sleeping,
 )
 from mailpool.policy.rate import Limiter
+from mailpool.policy.state import DOWN_AFTER, Lane, Slot, State
 
 NOW = 1_000.0
 PAST = st.sampled_from([NOW - 100, NOW - 5, NOW])
@@ -136,7 +131,7 @@ class Books:
                 del slot.lane.hungry[slot]
                 slot.lane.reserved = slot
             case Due(lane):
-                message = pop_due(lane)
+                message = lane.wake_first()
                 assert message.not_before <= now
                 message.waiting_since = now
                 lane.alone.append(message)
@@ -221,7 +216,7 @@ def states(draw: st.DrawFn) -> State:
         lane.alone.extend(messages(draw, lane, 2))
         for order, message in enumerate(messages(draw, lane, 2)):
             message.not_before = draw(WHEN)
-            push_sleeping(lane, message, order)
+            lane.put_to_sleep(message, order)
         state.total += lane.connections
     state.max_connections = max(1, state.total + draw(st.integers(0, 2)))
     return state

@@ -10,8 +10,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from mailpool.options import Rate
-from mailpool.policy.assignment import Assign, Lane, Slot, State, Wait, full_decision, usual_decision
+from mailpool.policy.assignment import Assign, Wait, full_decision, usual_decision
 from mailpool.policy.rate import Limiter
+from mailpool.policy.state import Lane, Slot, State
 
 NOW = 1_000.0
 

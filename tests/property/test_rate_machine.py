@@ -17,9 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from mailpool.options import Rate
 from mailpool.policy.adaptive import Adaptive, Learnt
-from mailpool.policy.assignment import Assign, Lane, Slot, State, Wait, decide
+from mailpool.policy.assignment import Assign, Wait, decide
 from mailpool.policy.line import FAIR_SHARE
 from mailpool.policy.rate import Limiter
+from mailpool.policy.state import Lane, Slot, State
 
 pytestmark = [pytest.mark.rule("P-23"), pytest.mark.rule("P-24"), pytest.mark.rule("POL-04")]
 

@@ -8,22 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from mailpool.options import Rate
-from mailpool.policy.assignment import (
-    Assign,
-    Close,
-    Due,
-    Lane,
-    Open,
-    Probe,
-    Reserve,
-    Slot,
-    State,
-    Wait,
-    decide,
-    pop_due,
-    push_sleeping,
-)
+from mailpool.policy.assignment import Assign, Close, Due, Open, Probe, Reserve, Wait, decide
 from mailpool.policy.rate import Limiter
+from mailpool.policy.state import Lane, Slot, State
 
 NOW = 1_000.0
 
@@ -234,14 +221,14 @@ class TestAlone:
     def test_it_blocks_nobody_while_it_sleeps(self) -> None:
         message, sleeper = Message(), Message(not_before=NOW + 7)
         lane = lane_with(message)
-        push_sleeping(lane, sleeper, 0)
+        lane.put_to_sleep(sleeper, 0)
         slot = add(lane)
         state = state_of(lane)
         assert decide(state, NOW) == Assign(slot, message, False)
         lane.line.pop()
         assert decide(state, NOW) == Wait(NOW + 7)
         assert decide(state, NOW + 7) == Due(lane)
-        assert pop_due(lane) is sleeper
+        assert lane.wake_first() is sleeper
 
     @pytest.mark.rule("P-23")
     def test_it_blocks_nobody_while_it_waits_for_its_token(self) -> None:
@@ -259,8 +246,8 @@ class TestAlone:
         lane = Lane("a")
         sleepers = [Message(not_before=NOW + wait) for wait in (9, 3, 3, 5)]
         for order, sleeper in enumerate(sleepers):
-            push_sleeping(lane, sleeper, order)
-        assert [pop_due(lane) for _ in sleepers] == [sleepers[i] for i in (1, 2, 3, 0)]
+            lane.put_to_sleep(sleeper, order)
+        assert [lane.wake_first() for _ in sleepers] == [sleepers[i] for i in (1, 2, 3, 0)]
 
 
 @pytest.mark.rule("P-11")

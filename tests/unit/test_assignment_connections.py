@@ -8,20 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from mailpool.options import Rate
-from mailpool.policy.assignment import (
-    DOWN_AFTER,
-    QUANTUM,
-    Assign,
-    Close,
-    GiveUp,
-    Lane,
-    Open,
-    Slot,
-    State,
-    Wait,
-    decide,
-)
+from mailpool.policy.assignment import QUANTUM, Assign, Close, GiveUp, Open, Wait, decide
 from mailpool.policy.rate import Limiter
+from mailpool.policy.state import DOWN_AFTER, Lane, Slot, State
 
 NOW = 1_000.0
 

@@ -20,7 +20,7 @@ from mailpool.errors import (
 )
 from mailpool.message import Sealed
 from mailpool.options import Options
-from mailpool.policy.assignment import Lane
+from mailpool.policy.state import Lane
 from mailpool.pool.delivery import Delivery
 from mailpool.pool.settlement import Next, absorb, failure, next_step, result
 from mailpool.results import Outcome, Phase, RecipientResult, Reply, SendResult

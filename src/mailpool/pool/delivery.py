@@ -12,7 +12,7 @@ from typing import Final
 from ..address import Envelope
 from ..errors import PoolClosed
 from ..message import Sealed
-from ..policy.assignment import Lane
+from ..policy.state import Lane
 from ..results import Outcome, Phase, RecipientResult
 from .pending import Pending
 

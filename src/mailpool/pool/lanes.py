@@ -6,7 +6,7 @@ from ..auth.login import LoginGate
 from ..errors import SendError
 from ..net.tls import ResumingContext, context_for
 from ..options import Credentials, Options
-from ..policy.assignment import Lane, State
+from ..policy.state import Lane, State
 from .key import ConnectionKey
 from .learning import Learning
 

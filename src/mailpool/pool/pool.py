@@ -17,7 +17,6 @@ from ..net.connect import Connector, connect
 from ..net.connection import Connection
 from ..options import Credentials, Options
 from ..policy.assignment import (
-    DOWN_AFTER,
     Assign,
     Close,
     Due,
@@ -25,14 +24,13 @@ from ..policy.assignment import (
     Open,
     Probe,
     Reserve,
-    Slot,
-    State,
     Wait,
     decide,
 )
 from ..policy.backoff import message_backoff
 from ..policy.batch import next_batch
 from ..policy.rate import Limiter
+from ..policy.state import DOWN_AFTER, Slot, State
 from ..results import Phase
 from ..smtp.transaction import Transaction, Verdict, prepare
 from .alarm import Alarm

@@ -10,7 +10,7 @@ from typing import cast
 
 from ..errors import QueueFull
 from ..options import Options
-from ..policy.assignment import Lane, pop_due, push_sleeping
+from ..policy.state import Lane
 from ..results import Phase
 from .delivery import Delivery, Place
 from .room import Room
@@ -86,11 +86,11 @@ class Queue:
         """It has a back-off of its own, and travels alone after it (P-18)."""
         delivery.not_before = until
         delivery.place = Place.ASLEEP
-        push_sleeping(self._back(delivery), delivery, next(self._order))
+        self._back(delivery).put_to_sleep(delivery, next(self._order))
 
     def wake_first(self, lane: Lane) -> None:
         """The back-off of the lane's first sleeper is over."""
-        delivery: Delivery = pop_due(lane)
+        delivery: Delivery = lane.wake_first()
         if delivery.gone:
             return
         delivery.place = Place.ALONE

@@ -19,9 +19,10 @@ from ..errors import AuthenticationFailed, ConnectionFailed, QuotaExceeded, Send
 from ..net.connect import Connector
 from ..net.connection import Connection
 from ..options import Options
-from ..policy.assignment import AHEAD, AHEAD_SECONDS, Lane, Slot, State, takes_next
+from ..policy.assignment import takes_next
 from ..policy.backoff import full_jitter
 from ..policy.meaning import classify
+from ..policy.state import Lane, Slot, State
 from ..results import Outcome, Phase
 from ..smtp.transaction import Transaction
 from .lanes import PoolLane
@@ -39,6 +40,11 @@ _BACKOFF_CAP = 30.0
 _LASTING = 1.0
 # P-10: connections that were opened together end apart; the share of their age that chance may take away.
 _AGE_JITTER = 0.25
+# A replacement is begun when a connection has so few messages left: about what a handshake takes, counted in messages
+# of one round trip each (P-08).
+_AHEAD = 6
+# The same for a connection whose age ends, in seconds.
+_AHEAD_SECONDS = 5.0
 
 
 class Desk(Protocol):
@@ -204,7 +210,7 @@ class Roster:
             self._throttling.opened(lane),
         )
         # A connection for one message needs no heir: the next message opens its own.
-        slot.ahead = min(AHEAD, slot.remaining // 4) if slot.remaining > 1 else -1
+        slot.ahead = min(_AHEAD, slot.remaining // 4) if slot.remaining > 1 else -1
         if self.options.max_age is not None:
             slot.retire_at = self._loop.time() + self.options.max_age * (1 - _AGE_JITTER * self._dice())
         lane.opened += 1
@@ -387,7 +393,7 @@ class Roster:
             lane.reserved = None
         runs_out = slot.remaining <= slot.ahead
         max_age = self.options.max_age
-        if runs_out or (max_age and slot.retire_at - self._loop.time() <= min(AHEAD_SECONDS, max_age / 4)):
+        if runs_out or (max_age and slot.retire_at - self._loop.time() <= min(_AHEAD_SECONDS, max_age / 4)):
             lane.ending[slot] = None
 
     def update(self, slot: Slot) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 from ..policy.adaptive import Learnt
-from ..policy.assignment import Lane, State
+from ..policy.state import Lane, State
 from .lanes import PoolLane
 from .queue import Queue
 from .roster import Roster

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from ..errors import ProtocolError, QuotaExceeded, SendError, Throttled, TimedOut
 from ..options import Options
 from ..policy.adaptive import Adaptive
-from ..policy.assignment import Slot
 from ..policy.backoff import message_backoff
 from ..policy.meaning import Less, Meaning, classify
+from ..policy.state import Slot
 from ..results import Outcome, Phase, Reply
 from ..smtp.transaction import Transaction
 from .delivery import Delivery

@@ -26,8 +26,8 @@ from ..errors import (
 from ..extensions import Extensions
 from ..message import Sealed
 from ..options import Credentials, Options
-from ..policy.assignment import Lane
 from ..policy.backoff import message_backoff
+from ..policy.state import Lane
 from ..pool.alarm import Alarm
 from ..pool.closing import Closing, takes_no_more
 from ..pool.delivery import Delivery

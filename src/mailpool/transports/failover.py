@@ -18,10 +18,10 @@ from typing import Any
 from ..errors import ConnectionFailed, PoolClosed, SendError, UsageError
 from ..message import Sealed
 from ..options import Credentials, Options
-from ..policy.assignment import Lane
 from ..policy.backoff import message_backoff
 from ..policy.balance import Strategy, choose, take_turn
 from ..policy.breaker import Health, Sign
+from ..policy.state import Lane
 from ..pool.alarm import Alarm
 from ..pool.closing import Closing, takes_no_more
 from ..pool.ledger import Ledger, Whereabouts

@@ -15,9 +15,9 @@ from ..errors import (
 )
 from ..message import Sealed
 from ..options import Credentials, Options
-from ..policy.assignment import Lane
 from ..policy.breaker import Sign
 from ..policy.moving import Case, Harm, judge
+from ..policy.state import Lane
 from ..pool.delivery import Delivery
 from ..pool.pending import Pending
 from ..pool.settlement import told
