@@ -26,6 +26,7 @@ class Mutation(NamedTuple):
 _POOL, _ROSTER, _QUEUE = "pool/pool.py", "pool/roster.py", "pool/queue.py"
 _SETTLEMENT, _LEDGER = "pool/settlement.py", "pool/ledger.py"
 _ALARM, _ROOM, _CLOSING = "pool/alarm.py", "pool/room.py", "pool/closing.py"
+_OUTCOMES = "pool/outcomes.py"
 _PIPELINE, _ASSIGNMENT, _RATE = "smtp/pipeline.py", "policy/assignment.py", "policy/rate.py"
 _CONNECTION = "net/connection.py"
 
@@ -214,7 +215,7 @@ MUTATIONS: Final = (
     # Outcomes.
     Mutation(
         "forgotten requeue",
-        _POOL,
+        _OUTCOMES,
         "        self._queue.put_first(delivery, alone=delivery.requeues > 1)",
         "        self._counts.requeued += 0",
     ),
@@ -262,8 +263,8 @@ MUTATIONS: Final = (
         "Verdict.UNCERTAIN if t.end_written and not answered else Verdict.UNSENT",
         "Verdict.UNSENT if answered else Verdict.UNCERTAIN",
     ),
-    Mutation("duplicates are not marked", _POOL, "                delivery.maybe_duplicate = True\n", ""),
-    Mutation("duplicates are not counted", _POOL, "                delivery.duplicates += 1\n", ""),
+    Mutation("duplicates are not marked", _OUTCOMES, "                delivery.maybe_duplicate = True\n", ""),
+    Mutation("duplicates are not counted", _OUTCOMES, "                delivery.duplicates += 1\n", ""),
     Mutation(
         "on_uncertain='fail' is ignored",
         _SETTLEMENT,

@@ -1,7 +1,7 @@
-"""The pool: it carries out what ``policy.assignment`` decides, and tells each message its outcome.
+"""The pool: it takes messages, and carries out what ``policy.assignment`` decides.
 
-The parts: ``queue`` holds who waits, ``roster`` the connections, ``ledger`` who is owed an outcome, ``closing`` says how it
-ends, and ``settlement`` what the end of a transaction means. Everything runs in callbacks of one event loop, so nothing is
+The parts: ``queue`` holds who waits, ``roster`` the connections, ``ledger`` who is owed an outcome; ``outcomes`` does what the
+end of a transaction means for its message, and ``closing`` says how the pool ends. Everything runs in callbacks of one event loop, so nothing is
 locked; ``run`` is the only place that acts on decisions, and never runs inside itself.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
-from ..errors import ConnectionFailed, QuotaExceeded, SendError
+from ..errors import ConnectionFailed, SendError
 from ..message import Sealed
 from ..net.connect import Connector, connect
 from ..net.connection import Connection
@@ -27,34 +27,20 @@ from ..policy.assignment import (
     Wait,
     decide,
 )
-from ..policy.backoff import message_backoff
 from ..policy.batch import next_batch
 from ..policy.rate import Limiter
 from ..policy.state import DOWN_AFTER, Slot, State
 from ..results import Phase
-from ..smtp.transaction import Transaction, Verdict, prepare
+from ..smtp.transaction import Transaction, prepare
 from .alarm import Alarm
 from .closing import Closing, takes_no_more
 from .delivery import Delivery
 from .lanes import PoolLane, lane_of
 from .ledger import Ledger, Whereabouts
+from .outcomes import Outcomes
 from .pending import Pending
 from .queue import Queue
 from .roster import Notify, Roster
-from .settlement import (
-    Asked,
-    Next,
-    absorb,
-    asked_for_less,
-    failure,
-    next_step,
-    pool_closed,
-    quota_lasts,
-    reopen,
-    result,
-    told,
-    whole_result,
-)
 from .snapshot import snapshot
 from .statistics import Counts, Histogram, PoolStats
 from .throttling import Throttling
@@ -81,8 +67,6 @@ class Pool:
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._options = options
-        self._notify = notify
-        self._dice = dice
         self._loop = asyncio.get_running_loop()
         self._state = State(
             max_connections=options.max_connections,
@@ -105,14 +89,25 @@ class Pool:
         )
         self._closing = Closing(self._queue, self._ledger, self._room)
         self._alarm = Alarm(self.run)
-        self._throttling = Throttling(options, self._counts, notify, dice)
         self._network = connector  # another connector stands for another network
+        throttling = Throttling(options, self._counts, notify, dice)
+        self._outcomes = Outcomes(
+            options,
+            self._counts,
+            queue=self._queue,
+            ledger=self._ledger,
+            closing=self._closing,
+            throttling=throttling,
+            notify=notify,
+            dice=dice,
+        )
         self._roster = Roster(
             options,
             self._state,
             self._counts,
             self,
-            throttling=self._throttling,
+            self._outcomes,
+            throttling=throttling,
             notify=notify,
             connector=connector,
             dice=dice,
@@ -158,10 +153,10 @@ class Pool:
         delivery = Delivery(sealed, lane=lane, future=Pending(loop=self._loop), now=now, priority=priority)
         delivery.most_recipients = self._most_recipients
         if lane.quota_until > now:
-            self._ledger.settle(delivery, self._told(lane.quota_error, delivery, lane.quota_until - now))
+            self._outcomes.fail(delivery, lane.quota_error, lane.quota_until - now)
             return delivery.future
         if lane.blocked_until > now and lane.open == 0:
-            self._ledger.settle(delivery, self._told(lane.last_error, delivery, lane.blocked_until - now))
+            self._outcomes.fail(delivery, lane.last_error, lane.blocked_until - now)
             return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
         self._ledger.enter(delivery, deadline)
@@ -214,7 +209,7 @@ class Pool:
                     case GiveUp(lane, message):
                         assert isinstance(lane, PoolLane)
                         self._queue.leave(message)
-                        self._ledger.settle(message, self._told(lane.last_error, message))
+                        self._outcomes.fail(message, lane.last_error)
                     case Probe(slot):
                         self._roster.probe(slot)
                         touched.append(slot.connection)
@@ -261,7 +256,7 @@ class Pool:
                 now - delivery.queued_at,
             )
         except SendError as error:
-            self._ledger.settle(delivery, self._told(error, delivery))
+            self._outcomes.fail(delivery, error)
             return False
         except Exception as error:
             # A value that no check has caught must not strand the message (P-14).
@@ -285,114 +280,6 @@ class Pool:
         self._state.turn_over(slot.lane)
         return True
 
-    # -- outcomes --------------------------------------------------------------------------------------------------
-
-    def ended(self, transaction: Transaction, cause: SendError | None, slot: Slot) -> None:
-        """A transaction is over: settle its message, or give it another place in the queue."""
-        delivery: Delivery = transaction.token
-        now = self._loop.time()
-        whole = whole_result(delivery, transaction, now)
-        adaptive = delivery.lane.adaptive
-        if whole is not None:
-            self._ledger.settle(delivery, whole)
-            if adaptive is not None:
-                adaptive.accepted(now, len(delivery.batch))
-            return
-        asked = asked_for_less(delivery, transaction)
-        absorb(delivery, transaction)
-        if asked is not None and self._put_off(delivery, transaction, asked, cause, slot):
-            return
-        if adaptive is not None and transaction.verdict is Verdict.ACCEPTED:
-            adaptive.accepted(now, transaction.recipient_count - len(transaction.refused))
-        uncertain = transaction.verdict is Verdict.UNCERTAIN
-        self._counts.uncertain += uncertain
-        step = next_step(delivery, transaction, self._options)
-        if step is Next.SETTLE:
-            outcome = result(delivery, now)
-            self._ledger.settle(delivery, outcome)
-            if isinstance(outcome, QuotaExceeded) and not self._closing.closed:
-                assert isinstance(delivery.lane, PoolLane)
-                self.quota_exceeded(delivery.lane, outcome)
-        elif step is Next.FAIL or (self._closing.closed and uncertain):
-            assert cause is not None
-            self._ledger.settle(delivery, failure(delivery, transaction, cause))
-        elif self._closing.closed:
-            self._ledger.settle(delivery, pool_closed(delivery))
-        else:
-            self._again(delivery, step, uncertain, now)
-
-    def _put_off(
-        self, delivery: Delivery, transaction: Transaction, asked: Asked, cause: SendError | None, slot: Slot
-    ) -> bool:
-        """The server wants the message later (P-24): keep it, and go slower. Whether that is all there is to do."""
-        lane = delivery.lane
-        assert isinstance(lane, PoolLane)
-        others_went = lane.adaptive is None or lane.adaptive.since is None
-        if cause is None and self._throttling.heard(lane, slot, asked.reply, asked.phase, asked.meaning):
-            self._roster.retire(slot, "the server wants it so")
-        if self._closing.closed or delivery.given_up:
-            return False
-        if not self._throttling.may_wait(delivery):
-            if transaction.verdict is not Verdict.UNSENT or not self._options.max_throttle_wait:
-                return False
-            self._ledger.settle(delivery, self._told(lane.last_error, delivery))
-            return True
-        reopen(delivery, asked)
-        wait = self._throttling.own_wait(delivery, others_went)
-        if wait:
-            self._queue.put_to_sleep(delivery, self._loop.time() + wait)
-        else:
-            self._queue.put_first(delivery, alone=False)
-        return True
-
-    def _again(self, delivery: Delivery, step: Next, uncertain: bool, now: float) -> None:
-        if step is Next.CONTINUE:
-            delivery.continues = True  # the rest of the recipients: the same attempt goes on
-        elif step is Next.REPLACE:
-            delivery.replaced = True
-        else:
-            delivery.requeues += 1
-            self._counts.requeued += 1
-            if uncertain:
-                delivery.duplicates += 1
-                delivery.maybe_duplicate = True
-            self._notify("requeued", delivery.message_id, delivery.requeues)
-            if delivery.requeues > 1:
-                wait = message_backoff(delivery.requeues - 1, self._dice())
-                self._queue.put_to_sleep(delivery, now + wait)
-                return
-        self._queue.put_first(delivery, alone=delivery.requeues > 1)
-
-    def unreachable(self, lane: PoolLane, error: SendError) -> None:
-        """What time cannot mend fails all waiting messages of the identity at once (P-19)."""
-        self._fail_waiting(lane, error, max(0.0, lane.blocked_until - self._loop.time()))
-
-    def quota_exceeded(self, lane: PoolLane, error: QuotaExceeded) -> None:
-        """No other message of the identity would be taken either: they fail untried until the quota is over (P-19a)."""
-        self._notify("throttled", error)
-        lane.quota_until = self._loop.time() + quota_lasts(error)
-        # What was said to one message holds for all, but not what became of it before.
-        shared = error.for_message("", 0)
-        shared.may_have_been_delivered = False
-        lane.quota_error = shared
-        self._fail_waiting(lane, shared, error.retry_after)
-
-    def _fail_waiting(self, lane: PoolLane, error: SendError, wait: float | None) -> None:
-        for delivery in self._queue.of(lane):
-            self._queue.leave(delivery)
-            self._ledger.settle(delivery, self._told(error, delivery, wait))
-
-    def _told(
-        self, error: SendError | None, delivery: Delivery, retry_after: float | None = None
-    ) -> SendError:
-        """The error of a connection, as the outcome of one message."""
-        if error is None:
-            error = ConnectionFailed("no connection could be made", phase=Phase.CONNECT, temporary=True)
-        copy = told(error, delivery)
-        if retry_after is not None:
-            copy.retry_after = retry_after
-        return copy
-
     def recall(self, error: SendError) -> None:
         """End everything that waits with ``error``, so that it can go elsewhere; what is on the wire goes on.
 
@@ -400,7 +287,7 @@ class Pool:
         """
         for lane in tuple(self._state.lanes.values()):
             assert isinstance(lane, PoolLane)
-            self._fail_waiting(lane, error, error.retry_after)
+            self._outcomes.fail_waiting(lane, error, error.retry_after)
             lane.failures = min(lane.failures, DOWN_AFTER)
             lane.retry_at = 0.0
         self.schedule()

@@ -1,7 +1,7 @@
 """The connections of a pool: opening, lending, retiring and forgetting them, and the notes that decisions rest on.
 
-It never decides: the pool says what to open and what to retire, as ``policy.assignment`` found. It tells the pool, its
-``Desk``, what happened.
+It never decides: the pool, its ``Desk``, says what to open and what to retire, as ``policy.assignment`` found. It tells the
+desk when something may have become possible, and ``outcomes`` what happened to messages.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ..policy.state import Lane, Slot, State
 from ..results import Outcome, Phase
 from ..smtp.transaction import Transaction
 from .lanes import PoolLane
+from .outcomes import Outcomes
 from .statistics import Counts
 from .throttling import Throttling, throttled
 
@@ -50,15 +51,6 @@ _AHEAD_SECONDS = 5.0
 class Desk(Protocol):
     """Who carries out decisions."""
 
-    def ended(self, transaction: Transaction, cause: SendError | None, slot: Slot) -> None:
-        """A transaction on ``slot`` is over, with ``cause`` when its connection was lost."""
-
-    def unreachable(self, lane: PoolLane, error: SendError) -> None:
-        """Time will not mend this: whoever waits in the lane need not."""
-
-    def quota_exceeded(self, lane: PoolLane, error: QuotaExceeded) -> None:
-        """No message of the identity would be taken for now."""
-
     def hand_over(self, slot: Slot, now: float) -> bool:
         """Begin the head of the line on ``slot``. Whether that was all there was to do."""
 
@@ -78,6 +70,7 @@ class Roster:
         state: State,
         counts: Counts,
         desk: Desk,
+        outcomes: Outcomes,
         *,
         throttling: Throttling,
         notify: Notify,
@@ -88,6 +81,7 @@ class Roster:
         self._state = state
         self._counts = counts
         self._desk = desk
+        self._outcomes = outcomes
         self._throttling = throttling
         self._notify = notify
         self._connector = connector
@@ -266,7 +260,7 @@ class Roster:
             lane.blocked_until = now + (self.options.auth_retry_after if wrong_login else _LASTING)
             # With another connection of the same identity still open, messages go on over that.
             if lane.open == 0:
-                self._desk.unreachable(lane, error)
+                self._outcomes.unreachable(lane, error)
         self._desk.run()
 
     def _asks_for_less(self, slot: Slot, lane: PoolLane, error: SendError) -> bool:
@@ -282,7 +276,7 @@ class Roster:
             quota = throttled(error.reply, error.phase, meaning)
             assert isinstance(quota, QuotaExceeded)
             self._count_failure(lane)
-            self._desk.quota_exceeded(lane, quota)
+            self._outcomes.quota_exceeded(lane, quota)
         else:
             self._throttling.turned_away(lane, slot, error, meaning)
         return True
@@ -343,7 +337,7 @@ class Roster:
                 self._throttling.heard(lane, slot, error.reply, error.phase, meaning)
         # They go to the front of the queue, and so the last one first.
         for transaction in reversed(abandoned):
-            self._desk.ended(transaction, error, slot)
+            self._outcomes.ended(transaction, error, slot)
         log.debug(
             "connection lost: %s", error, extra={"phase": str(error.phase), "connection": repr(connection)}
         )
@@ -372,7 +366,8 @@ class Roster:
         finished = connection.pipeline.finished
         if finished:
             for transaction in finished:
-                self._desk.ended(transaction, None, slot)
+                if self._outcomes.ended(transaction, None, slot):
+                    self.retire(slot, "the server wants it so")
             finished.clear()
 
     # -- the notes -------------------------------------------------------------------------------------------------

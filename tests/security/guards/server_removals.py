@@ -136,7 +136,7 @@ removal(
 removal(
     "P-24",
     "what the server wants later is kept",
-    (POOL, "        if asked is not None and self._put_off(", "        if False and self._put_off("),
+    ("pool/outcomes.py", "            if self._put_off(", "            if False and self._put_off("),
 )
 removal(
     "P-24",
