@@ -258,9 +258,12 @@ def test_enumerations_read_as_text() -> None:
 # -- claims ----------------------------------------------------------------------------------------------------------
 
 
-def test_there_are_as_many_tests_as_the_readme_says() -> None:
+def test_there_are_as_many_tests_as_the_readme_says(request: pytest.FixtureRequest) -> None:
     claim = re.search(r"more than ([\d,]+) tests", (ROOT / "README.md").read_text("utf-8"))
     assert claim is not None
+    least = int(claim[1].replace(",", ""))
+    if len(request.session.items) >= least:
+        return  # they are just being run
     listed = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],
         cwd=ROOT,
@@ -270,7 +273,7 @@ def test_there_are_as_many_tests_as_the_readme_says() -> None:
     ).stdout
     found = re.search(r"(\d+)(?:/\d+)? tests collected", listed)
     assert found is not None, listed[-500:]
-    assert int(found[1]) >= int(claim[1].replace(",", ""))
+    assert int(found[1]) >= least
 
 
 def test_the_changelog_knows_this_version() -> None:

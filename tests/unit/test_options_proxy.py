@@ -221,7 +221,7 @@ def test_one_way_only(option: str, given: dict[str, Any]) -> None:
 
 
 @pytest.mark.rule("TLS-09")
-@pytest.mark.parametrize("way", [{"proxy": "socks5h://127.0.0.1"}, {"dial": nowhere}], ids=repr)
+@pytest.mark.parametrize("way", [{"proxy": "socks5h://127.0.0.1"}, {"dial": nowhere}], ids=["proxy", "dial"])
 def test_tls09_whose_localhost_it_is_nobody_knows(way: dict[str, Any]) -> None:
     assert Options(host="localhost").is_loopback
     assert not Options(host="localhost", **way).is_loopback

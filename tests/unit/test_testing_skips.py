@@ -24,7 +24,7 @@ def test_known(): assert False
 """
 
 
-def run(folder: Path, allowed: str, ci: str) -> tuple[int, str]:
+def run(folder: Path, allowed: str, ci: str, *more: str) -> tuple[int, str]:
     tests = folder / "tests"
     tests.mkdir()
     (tests / "conftest.py").write_text(CONFTEST.read_text())
@@ -44,7 +44,7 @@ def run(folder: Path, allowed: str, ci: str) -> tuple[int, str]:
         str(folder),
     ]
     done = subprocess.run(
-        [*command, "--asyncio-mode=auto", str(tests)],
+        [*command, "--asyncio-mode=auto", *more, str(tests)],
         env={**os.environ, "CI": ci, "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
@@ -58,6 +58,14 @@ def test_a_skip_in_ci_fails_with_its_reason(tmp_path: Path) -> None:
     assert status != 0
     assert "no luck" in output or "not here" in output
     assert "has to be listed in tests/allowed-skips.txt" in output
+
+
+def test_so_it_is_where_processes_share_the_tests(tmp_path: Path) -> None:
+    status, output = run(tmp_path, "tests/test_module.py\n", "true", "-n", "1")
+    assert status != 0
+    assert "no luck" in output
+    assert "has to be listed in tests/allowed-skips.txt" in output
+    assert "1 failed, 1 passed, 1 skipped, 1 xfailed" in output
 
 
 @pytest.mark.parametrize("listed", ["tests/test_some.py::test_skipped[1]", "tests/test_some.py::*  # reason"])
