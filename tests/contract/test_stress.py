@@ -1,4 +1,4 @@
-"""Ten thousand messages over five connections that live for seven each, while every tenth connection is closed on us."""
+"""Thousands of messages over five connections that live for seven each, while every tenth connection is closed on us."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 from mailpool import DeliveryUncertain, SendResult, create_transport
 from mailpool.testing import Fault, ScriptedServer, close, deliver_then_close, deliver_then_reset, reset
 
-COUNT = 10_000
 LIFETIME = 7
 _MESSAGE_ID = re.compile(rb"^Message-ID: <(\d+)@example\.org>\r$", re.MULTILINE)
 
@@ -57,8 +56,8 @@ def timers(loop: Any) -> set[Any]:
 @pytest.mark.rule("P-14")
 @pytest.mark.rule("P-18")
 @pytest.mark.rule("P-29")
-@pytest.mark.parametrize(("seed", "pipelining"), [(1, True), (2, False)])
-async def test_ten_thousand_messages_are_all_accounted_for(seed: int, pipelining: bool) -> None:
+@pytest.mark.parametrize(("seed", "pipelining", "count"), [(1, True, 10_000), (2, False, 3_000)])
+async def test_thousands_of_messages_are_all_accounted_for(seed: int, pipelining: bool, count: int) -> None:
     loop = asyncio.get_running_loop()
     threads, fds = threading.active_count(), descriptors()
     capabilities = ("PIPELINING", "8BITMIME") if pipelining else ("8BITMIME",)
@@ -81,9 +80,9 @@ async def test_ten_thousand_messages_are_all_accounted_for(seed: int, pipelining
                     "message_id": f"<{number}@example.org>",
                 }
             )
-            for number in range(COUNT)
+            for number in range(count)
         ]
-        async with asyncio.timeout(300):
+        async with asyncio.timeout(270):
             ends = await asyncio.gather(*sends, return_exceptions=True)
         stats = transporter.stats()
         assert await transporter.close() == []
@@ -91,10 +90,10 @@ async def test_ten_thousand_messages_are_all_accounted_for(seed: int, pipelining
 
         assert asyncio.all_tasks() == tasks
         assert timers(loop) - clocks == set()
-        assert len(server.faults.struck) > 50
+        assert len(server.faults.struck) > count / 200
         assert server.peak_connections <= 5
 
-    assert descriptors() == fds
+    assert descriptors() <= fds
     assert threading.active_count() <= threads  # those of other tests may end meanwhile
     account(ends, server)
     assert stats.sent == sum(isinstance(end, SendResult) for end in ends)

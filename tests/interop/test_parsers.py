@@ -149,12 +149,13 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "parsers.recorder", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, "--hypothesis-seed=0", *map(str, files)],
+        # The one with the large file writes nothing that is small enough to be kept.
+        [*command, "-k", "not large_file", *map(str, files)],
         env=environment,
         cwd=tests.parent,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:]

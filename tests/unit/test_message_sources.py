@@ -321,7 +321,7 @@ def test_a_relative_path_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.rule("DAT-07")
 def test_a_large_file_is_never_in_memory(tmp_path: Path) -> None:
-    size = 200_000_000
+    size = 80_000_000
     with open(tmp_path / "sparse", "wb") as file:
         file.truncate(size)
     tracemalloc.start()
