@@ -23,7 +23,7 @@ async def mailpool(*arguments: str, **environment: str) -> tuple[int, str, str]:
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "COLUMNS": "200", **environment},
     )  # fmt: skip
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         out, err = await process.communicate()
     assert process.returncode is not None
     # Whatever goes wrong, a password is never shown, and a traceback is no answer.

@@ -27,7 +27,7 @@ def dkim_key(*arguments: str | Path) -> tuple[int, str, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=250,
     )
     assert "Traceback" not in done.stderr
     assert "PRIVATE" not in done.stdout + done.stderr

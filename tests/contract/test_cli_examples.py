@@ -19,7 +19,7 @@ async def run_example(name: str, *arguments: str, **environment: str) -> tuple[i
         sys.executable, "-W", "error", str(EXAMPLES / name), *arguments,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **environment},
     )  # fmt: skip
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()

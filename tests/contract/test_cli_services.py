@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 def mailpool(*arguments: str) -> tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "mailpool.cli", "services", *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=250, check=False,
         env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert "Traceback" not in done.stderr

@@ -32,7 +32,7 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
 
 async def demo(*arguments: str) -> tuple[int, str, str]:
     process = await start(*arguments)
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(200):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, " ".join(out.decode().split()), err.decode()
@@ -95,11 +95,11 @@ async def test_every_message_may_meet_a_closing_connection() -> None:
 async def test_ctrl_c_leaves_no_process_behind(number: signal.Signals) -> None:
     process = await start("--messages", "100000", "--seed", "1")
     assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         await process.stderr.readline()  # it is sending
     assert len(servers()) == 1
     os.killpg(process.pid, number) if number is signal.SIGINT else process.send_signal(number)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         out, err = await process.communicate()
     assert process.returncode == 128 + number, err.decode()
     assert servers() == []
@@ -110,11 +110,11 @@ async def test_ctrl_c_leaves_no_process_behind(number: signal.Signals) -> None:
 async def test_the_server_does_not_outlive_a_killed_demo() -> None:
     process = await start("--messages", "100000", "--seed", "1")
     assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         await process.stderr.readline()
     process.kill()
     await process.communicate()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(200):
         while servers():
             await asyncio.sleep(0.05)
 

@@ -73,8 +73,10 @@ async def test_an_address_that_does_not_answer_holds_up_nobody_for_long(
             filler.connect_ex(deaf.getsockname())
         async with ScriptedServer() as server:
             answers(monkeypatch, (V4, HERE, deaf.getsockname()[1]), (V4, HERE, server.port))
-            async with create_transport(host="relay.example", port=25, connection_timeout=100) as transporter:
-                async with asyncio.timeout(50):
+            async with create_transport(
+                host="relay.example", port=25, connection_timeout=1_000
+            ) as transporter:
+                async with asyncio.timeout(200):
                     assert (await transporter.send_mail(MAIL)).accepted
         for filler in fillers:
             filler.close()

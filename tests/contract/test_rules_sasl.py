@@ -241,13 +241,13 @@ async def test_a_login_that_takes_for_ever_to_work_out_ends(authority: Authority
             return True
 
         def start(self) -> bytes:
-            done.wait(30)
+            done.wait(200)
             return b"x"
 
     tls = authority.server_context(HERE)
     async with ScriptedServer(tls=tls, auth=ACCOUNTS) as server:
         slow = Credentials("me", method=lambda credentials, context: Slow())
-        transporter = transport_to(server, authority, auth=slow, command_timeout=0.3)
+        transporter = transport_to(server, authority, auth=slow, command_timeout=2)
         try:
             with pytest.raises(TimedOut, match="worked out") as caught:
                 await transporter.verify()

@@ -44,7 +44,7 @@ def mail(number: int, **fields: Any) -> dict[str, Any]:
 
 
 async def ends(*sends: Awaitable[Any]) -> list[Any]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         return await asyncio.gather(*sends, return_exceptions=True)
 
 
@@ -227,7 +227,7 @@ async def test_p19_an_unknown_host_fails_at_once_and_a_resolver_in_trouble_is_as
     await transporter.close()
     asked.clear()
     monkeypatch.setattr(socket, "getaddrinfo", fails_with(socket.EAI_AGAIN))
-    transporter = create_transport(host="some-host.example", port=25, pool=True, connection_wait=0.5)
+    transporter = create_transport(host="some-host.example", port=25, pool=True, connection_wait=2)
     (error,) = await ends(transporter.send_mail(mail(0)))
     assert isinstance(error, LookupFailed)
     assert error.temporary
@@ -252,7 +252,7 @@ async def test_p29_a_stuck_look_up_holds_nothing_up(monkeypatch: pytest.MonkeyPa
         sends = [asyncio.ensure_future(transporter.send_mail(mail(n))) for n in range(10)]
         while not asked.is_set():
             await asyncio.sleep(0.01)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(200):
             if way == "cancel":
                 for send in sends:
                     send.cancel()
@@ -305,7 +305,7 @@ async def test_p29_nothing_is_left(authority: Authority, state: str) -> None:
         assert left - timers == set()
         assert asyncio.all_tasks() - tasks == set()
     assert descriptors() - before == set()
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # those of other tests may end meanwhile
 
 
 PROGRAM = """
@@ -313,6 +313,8 @@ import asyncio, sys
 from mailpool import create_transport
 
 async def main(port):
+    # In this mode asyncio tells of whatever took long, and on a busy machine all does.
+    asyncio.get_running_loop().slow_callback_duration = 1_000
     async with create_transport(host="127.0.0.1", port=port, pool=True, max_messages=4) as transporter:
         for number in range(20):
             transporter.send_soon({"from": "a@example.org", "to": "b@example.org", "text": "x",
@@ -331,7 +333,7 @@ async def test_p30_a_program_ends_quietly_with_everything_sent() -> None:
             [sys.executable, "-X", "dev", "-W", "error", "-c", PROGRAM, str(server.port)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=250,
         )
     assert (done.returncode, done.stdout, done.stderr) == (0, "sent 20\n", "")
     assert numbers(server) == list(range(20))

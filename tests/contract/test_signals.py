@@ -86,7 +86,7 @@ class BlackHole:
 @pytest.fixture
 def black_hole() -> Iterator[BlackHole]:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        listener.settimeout(30)
+        listener.settimeout(200)
         hole = BlackHole(listener)
         yield hole
         for taken in hole.taken:
@@ -119,7 +119,7 @@ class Program:
             self._news.set()
 
     async def says(self, words: str) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(200):
             while words not in self.err:
                 self._news.clear()
                 await self._news.wait()
@@ -166,7 +166,7 @@ async def test_send_in_mid_batch(number: signal.Signals, table: Path, tmp_path: 
     report = tmp_path / "report.csv"
     async with ScriptedServer(latency=0.05) as server:
         program = await Program.start(*send(f"smtp://{server.host}:{server.port}", table, report, grace=20.0))
-        await server.wait_for_messages(20, timeout=30)
+        await server.wait_for_messages(20, timeout=200)
         ended = await program.end(number, report=report)
     check_account(ended)
     assert ended.status == 128 + number
@@ -185,7 +185,7 @@ async def test_send_while_no_answer_comes(number: signal.Signals, table: Path, t
     silent = Fault(at="END", do=stall(), nth=11, times=None)
     async with ScriptedServer(faults=[silent]) as server:
         program = await Program.start(*send(f"smtp://{server.host}:{server.port}", table, report))
-        await server.wait_for_messages(10, timeout=30)
+        await server.wait_for_messages(10, timeout=200)
         ended = await program.end(number, report=report)
     check_account(ended)
     assert ended.status == 128 + number
@@ -244,7 +244,7 @@ async def test_the_example_in_mid_batch(number: signal.Signals) -> None:
     async with ScriptedServer(latency=0.05) as server:
         url = f"smtp://{server.host}:{server.port}"
         program = await Program.start(str(EXAMPLE), url, str(COUNT), "20")
-        await server.wait_for_messages(20, timeout=30)
+        await server.wait_for_messages(20, timeout=200)
         ended = await program.end(number)
     account = account_of_example(ended.out)
     assert (ended.status, ended.err) == (1, "")

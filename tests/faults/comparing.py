@@ -20,9 +20,11 @@ IMPATIENT: dict[str, Any] = {
     "connection_timeout": 3.0,
     "greeting_timeout": 2.0,
     "socket_timeout": 2.0,
-    "connection_wait": 30.0,
+    "connection_wait": 200.0,
     "max_duplicates": 5,
 }
+# Where nothing goes wrong on the way, nothing may be taken for trouble, however slow the machine is.
+PATIENT = {**IMPATIENT, "connection_timeout": 200.0, "greeting_timeout": 200.0, "socket_timeout": 200.0}
 
 
 def letter(number: int, size: int = 200) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def letter(number: int, size: int = 200) -> dict[str, Any]:
 
 
 async def send_all(
-    transporter: Transporter, count: int, *, seconds: float = 90, size: int = 200
+    transporter: Transporter, count: int, *, seconds: float = 250, size: int = 200
 ) -> list[Any]:
     """Send that many at once; a ``SendResult`` or an exception for each. A hang is a ``TimeoutError``."""
     sends: list[Awaitable[Any]] = [transporter.send_mail(letter(number, size)) for number in range(count)]

@@ -49,13 +49,15 @@ class Path:
 class FaultyPath:
     """Listens on this machine, and leads each connection to ``host:port`` over a path of its own.
 
-    :param paths: each connection draws one of them, by ``seed``; a good one when there are none
+    :param paths: dealt to the connections like cards, shuffled by ``seed`` and anew when none is left; a good one when
+        there are none
     """
 
     def __init__(self, host: str, port: int, paths: Sequence[Path] = (), *, seed: int = 0) -> None:
         self._target = host, port
         self.paths = list(paths) or [Path()]
         self._dice = random.Random(seed)
+        self._deck: list[Path] = []
         self._links: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -77,13 +79,16 @@ class FaultyPath:
 
     def be_good(self) -> None:
         """From now on new connections go well."""
-        self.paths = [Path()]
+        self.paths, self._deck = [Path()], []
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A task of our own: one that the server of the standard library makes complains when it is cancelled.
         self.connections += 1
-        path = self._dice.choice(self.paths)
-        link = asyncio.ensure_future(_Link(path, self.struck, self._dice).carry(self._target, reader, writer))
+        if not self._deck:
+            self._deck = self._dice.sample(self.paths, len(self.paths))
+        # Each with dice of its own: what one connection meets does not depend on how fast another is.
+        own = _Link(self._deck.pop(), self.struck, random.Random(self._dice.random()))
+        link = asyncio.ensure_future(own.carry(self._target, reader, writer))
         self._links.add(link)
         link.add_done_callback(self._links.discard)
 

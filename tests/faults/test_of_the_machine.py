@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from comparing import IMPATIENT, compare, descriptors, letter, send_all, timers
+from comparing import PATIENT, compare, descriptors, letter, send_all, timers
 
 import mailpool
 from mailpool import SendResult, create_transport
@@ -27,12 +27,12 @@ COUNT = 200
 # A process of its own: the bound holds for all of it. `spare` descriptors are left at first; after a second, all.
 STARVING = """
 import asyncio, json, os, resource, sys
-from comparing import IMPATIENT, descriptors, letter
+from comparing import PATIENT, descriptors, letter
 from mailpool import SendResult, create_transport
 
 async def main(port, spare, count, warm):
     before = len(os.listdir("/proc/self/fd"))
-    transporter = create_transport(IMPATIENT, host="127.0.0.1", port=port, max_messages=1_000)
+    transporter = create_transport(PATIENT, host="127.0.0.1", port=port, max_messages=1_000)
     failures = []
     transporter.on("connection_failed", lambda error: failures.append(str(error)))
     if warm:
@@ -49,7 +49,7 @@ async def main(port, spare, count, warm):
     sends = [asyncio.ensure_future(transporter.send_mail(letter(n))) for n in range(warm, count)]
     if warm or spare:
         # A connection is there, or can be had: that is enough.
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             ends = await asyncio.gather(*sends, return_exceptions=True)
         for each in taken:
             os.close(each)
@@ -59,7 +59,7 @@ async def main(port, spare, count, warm):
         assert not done_before, done_before
         for each in taken:
             os.close(each)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             ends = await asyncio.gather(*sends, return_exceptions=True)
     assert await transporter.close() == []
     bad = [repr(end) for end in ends if not isinstance(end, SendResult) or end.maybe_duplicate]
@@ -83,7 +83,7 @@ async def test_used_up_descriptors_cost_no_message(spare: int, warm: int) -> Non
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=Path(__file__).parent,
             env={"PYTHONPATH": str(Path(mailpool.__file__).parents[1])},
         )  # fmt: skip
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(200):
             out, errors = await process.communicate()
         assert process.returncode == 0, errors.decode()
         # The pool's warnings say what is wrong; nothing else is printed.
@@ -119,11 +119,11 @@ async def test_a_clock_that_jumps_changes_dates_only(monkeypatch: pytest.MonkeyP
     open_before, tasks, clocks = descriptors(), asyncio.all_tasks(), timers()
     async with ScriptedServer() as server:
         monkeypatch.setattr(time, "time", jumping)
-        transporter = create_transport(IMPATIENT, host=HERE, port=server.port, rate="400/s", idle_timeout=30)
+        transporter = create_transport(PATIENT, host=HERE, port=server.port, rate="400/s", idle_timeout=600)
         first = await send_all(transporter, COUNT // 2)
         moved = step
         others = [transporter.send_mail(letter(number)) for number in range(COUNT // 2, COUNT)]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(200):
             ends = [*first, *await asyncio.gather(*others, return_exceptions=True)]
         monkeypatch.setattr(time, "time", real)
         # The connections are neither too old nor idle for too long.
@@ -185,26 +185,28 @@ async def test_a_blocked_event_loop_costs_no_message(pipeline_depth: int) -> Non
     )
     with in_thread(ScriptedServer()) as server:
         transporter = create_transport(
-            IMPATIENT,
+            PATIENT,
             host=HERE,
             port=server.port,
-            socket_timeout=0.5,
+            # The server is a thread that has to be given time, too.
+            socket_timeout=3,
             pipeline_depth=pipeline_depth,
-            idle_timeout=60,
+            idle_timeout=600,
         )
         sends = [transporter.send_mail(letter(number)) for number in range(COUNT)]
         blocked = 0
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             while not all(send.done() for send in sends):
                 await asyncio.sleep(0.02)
-                if blocked < 4:
+                if blocked < 2:
                     blocked += 1
-                    time.sleep(1.2)
+                    time.sleep(3.5)
             ends = await asyncio.gather(*sends, return_exceptions=True)
         stats = transporter.stats()
         await transporter.close()
     assert blocked
     assert compare(ends, server.messages) == {"sent": COUNT}
     assert (stats.sent, stats.requeued, stats.queued) == (COUNT, 0, 0)
-    assert (asyncio.all_tasks(), timers(), threading.active_count()) == (tasks, clocks, threads)
+    assert (asyncio.all_tasks(), timers()) == (tasks, clocks)
+    assert threading.active_count() <= threads  # those of other tests may end meanwhile
     assert descriptors() == open_before

@@ -11,7 +11,7 @@ import pytest
 # These tests are modules beside this file, which no import mode of pytest finds by itself.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from comparing import IMPATIENT, compare, descriptors, send_all, timers
+from comparing import IMPATIENT, PATIENT, compare, descriptors, send_all, timers
 from faulty_path import FaultyPath, Mishap, Trouble
 from faulty_path import Path as Way
 
@@ -41,7 +41,7 @@ WAYS: dict[str, tuple[list[Way], int]] = {
     "all of it": (
         [Way(latency=0.005, jitter=0.02, mishap=Mishap(trouble, after))
          for trouble in ("stall", "reset", "black hole", "half open", "truncate")
-         for after in (150, 1_700, 4_321)] + [GOOD] * 6,
+         for after in (150, 1_700, 4_321)] + [GOOD] * 3,
         COUNT,
     ),
 }  # fmt: skip
@@ -55,6 +55,7 @@ WAYS: dict[str, tuple[list[Way], int]] = {
 @pytest.mark.parametrize("what", WAYS)
 async def test_the_books_agree(authority: Authority, what: str, secure: bool, pipelining: bool) -> None:
     ways, count = WAYS[what]
+    troubles = {way.mishap.trouble for way in ways if way.mishap is not None}
     tls = authority.server_context(HERE) if secure else None
     open_before, tasks, clocks = descriptors(), asyncio.all_tasks(), timers()
     async with (
@@ -64,7 +65,7 @@ async def test_the_books_agree(authority: Authority, what: str, secure: bool, pi
         FaultyPath(HERE, server.port, ways, seed=7) as path,
     ):
         transporter = create_transport(
-            IMPATIENT,
+            IMPATIENT if troubles else PATIENT,
             host=HERE,
             port=path.port,
             secure=secure,
@@ -73,19 +74,18 @@ async def test_the_books_agree(authority: Authority, what: str, secure: bool, pi
         )
         ends = await send_all(transporter, count)
         stats = transporter.stats()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(200):
             assert await transporter.close() == []
         # What is still on its way arrives before the books are closed.
         path_done = path.struck.copy()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(200):
             while server.open_connections:
                 await asyncio.sleep(0.05)
     tally = compare(ends, server.messages)
     # Some may be uncertain to the end; none is given up that waiting could have sent.
     assert set(tally) <= {"sent", "marked", "DeliveryUncertain"}, tally
-    assert tally["sent"] > count / 2, tally
+    assert tally["sent"] + tally["marked"] > count / 2, tally
     assert (stats.queued, stats.in_flight, stats.sent) == (0, 0, tally["sent"] + tally["marked"])
-    troubles = {way.mishap.trouble for way in ways if way.mishap is not None}
     assert path_done.keys() == troubles
     if not troubles:
         assert tally == {"sent": count}

@@ -92,7 +92,7 @@ async def check(server: Any, numbers: set[int]) -> None:
 @pytest.mark.parametrize("server", SERVERS, indirect=True)
 def test_the_hazard_is_real(server: Any) -> None:
     """What a client without the RSET does to the second message: it goes out under the sender of the first."""
-    with smtplib.SMTP(server.host, server.port, timeout=20) as client:
+    with smtplib.SMTP(server.host, server.port, timeout=200) as client:
         client.starttls(context=ssl.create_default_context(cafile=server.ca_file))
         client.login(server.username, server.password)
         content = b"Message-ID: <2@example.org>\r\nSubject: 2\r\n\r\nhello\r\n"

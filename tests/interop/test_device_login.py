@@ -131,7 +131,7 @@ async def test_on_the_command_line(authority: Authority, tmp_path: Any) -> None:
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "COLUMNS": "200", "MAILPOOL_CLIENT_SECRET": "SECRET-3"},
         )  # fmt: skip
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             out, err = await process.communicate()
     assert process.returncode == 0
     assert out.decode() == "the-refresh-token\n"
@@ -155,7 +155,7 @@ async def test_wrong_on_the_command_line(arguments: list[str], status: int, says
         sys.executable, "-m", "mailpool.cli", "token", *arguments,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         out, err = await process.communicate()
     assert (process.returncode, out) == (status, b"")
     assert says in err.decode()

@@ -16,9 +16,9 @@ def connect(server: Any) -> smtplib.SMTP:
     """A client with as much security as the server offers, logged in."""
     context = ssl.create_default_context(cafile=server.ca_file)
     if server.tls == "implicit":
-        client: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, context=context, timeout=20)
+        client: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, context=context, timeout=200)
     else:
-        client = smtplib.SMTP(server.host, server.port, timeout=20)
+        client = smtplib.SMTP(server.host, server.port, timeout=200)
         if server.tls == "starttls":
             client.starttls(context=context)
     client.ehlo()
@@ -48,9 +48,9 @@ def test_messages_get_through_and_are_counted(server: Any) -> None:
 def test_without_authentication_nothing_is_taken(server: Any) -> None:
     context = ssl.create_default_context(cafile=server.ca_file)
     if server.tls == "implicit":
-        client: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, context=context, timeout=20)
+        client: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, context=context, timeout=200)
     else:
-        client = smtplib.SMTP(server.host, server.port, timeout=20)
+        client = smtplib.SMTP(server.host, server.port, timeout=200)
         client.starttls(context=context)
     with client:
         client.ehlo()

@@ -420,9 +420,10 @@ async def test_a_redirect_that_is_written_in_utf8_leads_there(site: Site) -> Non
 
 @pytest.mark.parametrize("how", ["timeout", "cancelled"])
 async def test_no_socket_is_left_of_a_handshake_that_never_ends(how: str) -> None:
-    ended = asyncio.Event()
+    begun, ended = asyncio.Event(), asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.set()
         while await reader.read(1_000):
             pass
         ended.set()
@@ -432,14 +433,14 @@ async def test_no_socket_is_left_of_a_handshake_that_never_ends(how: str) -> Non
     try:
         async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            access = Access(urls=True, private_addresses=True, timeout=0.2 if how == "timeout" else 60)
+            access = Access(urls=True, private_addresses=True, timeout=1 if how == "timeout" else 600)
             task = asyncio.create_task(fetch(f"https://127.0.0.1:{port}/", None, FIELD, access))
             if how == "cancelled":
-                await asyncio.sleep(0.2)
+                await begun.wait()
                 task.cancel()
             await asyncio.wait([task])
             assert task.cancelled() == (how == "cancelled")
-            await asyncio.wait_for(ended.wait(), 10)
+            await asyncio.wait_for(ended.wait(), 200)
             assert task.cancelled() or isinstance(task.exception(), MessageError)
     finally:
         gc.enable()

@@ -38,7 +38,7 @@ def test_a_seed_replays_exactly_whatever_the_order_of_hashes() -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=250,
             check=True,
         )
         assert done.stdout.split() == here

@@ -27,6 +27,8 @@ from traffic import CANCELLED, MARKED, NOT_SENT, SENT, UNCERTAIN, Traffic, wrong
 
 # At first there is more to do: connections are opened, and memory finds its size.
 WARMING = 0.1
+# Where others use the machine, not even that is done after some seconds.
+BUSY = {"memory": (1.05, 16.0)}
 # How far the last third may be above the first: a factor, and what is added.
 BOUNDS = {"memory": (1.05, 3.0), "descriptors": (1.2, 6), "tasks": (1.2, 6), "latency": (2.0, 0.1)}
 UNITS = {"memory": "MiB", "descriptors": "", "tasks": "", "latency": "s, median"}
@@ -50,7 +52,11 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=200, metavar="N", help="messages a second")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     parser.add_argument("--out", type=Path, default=Path("build/soak"), metavar="FOLDER")
-    parser.add_argument("--busy", action="store_true", help="others use this machine: do not judge latency")
+    parser.add_argument(
+        "--busy",
+        action="store_true",
+        help="others use this machine: judge latency not at all, and memory less",
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     # What the pool warns of is wanted here, and would tear the bar.
@@ -58,9 +64,7 @@ def main() -> int:
     samples, traffic, books, left = asyncio.run(soak(arguments.minutes * 60, arguments.rate, arguments.seed))
     write(samples, arguments.out / "samples.csv")
     draw(samples, arguments.out / "soak.svg")
-    return report(
-        samples, traffic, books, left, judged=[n for n in BOUNDS if n != "latency" or not arguments.busy]
-    )
+    return report(samples, traffic, books, left, busy=arguments.busy)
 
 
 async def soak(
@@ -88,7 +92,7 @@ async def soak(
                 await asyncio.sleep(1)
                 samples.append(_sample(time.monotonic() - started, traffic))
                 progress.update(bar, completed=gone, description=f"{samples[-1].messages:,} messages")
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(200):
             await traffic.end()
         await asyncio.sleep(0.1)
         left = []
@@ -134,7 +138,7 @@ def thirds(samples: list[Sample], name: str) -> tuple[float, float]:
 
 
 def report(
-    samples: list[Sample], traffic: Traffic, books: dict[str, Any], left: list[str], *, judged: list[str]
+    samples: list[Sample], traffic: Traffic, books: dict[str, Any], left: list[str], *, busy: bool
 ) -> int:
     tally, copies = traffic.tally(), books["copies"]
     faults = sum(books["struck"].values())
@@ -152,10 +156,10 @@ def report(
     print(f"\n{'':12}{'first third':>14}{'last third':>14}{'bound':>10}")
     for name in BOUNDS:
         first, last = thirds(samples, name)
-        factor, more = BOUNDS[name]
+        factor, more = BUSY.get(name, BOUNDS[name]) if busy else BOUNDS[name]
         bound = first * factor + more
         flat = last <= bound
-        if name in judged and not flat:
+        if not flat and not (busy and name == "latency"):
             complaints.append(f"{name} rose from {first:g} to {last:g}, and {bound:g} is the bound")
         print(f"{name:12}{first:14.3f}{last:14.3f}{bound:10.3f} {UNITS[name]}")
     for complaint in complaints[:20]:

@@ -32,7 +32,7 @@ def test_mixed_traffic_with_faults_leaves_flat_lines(tmp_path: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "         0 lost, doubled without a mark, or told wrong" in done.stdout

@@ -106,7 +106,7 @@ class _Program(Reader):
     def read(self, messages: Sequence[bytes]) -> list[Read]:
         lines = "".join(f"{octets.hex()}\n" for octets in messages)
         done = subprocess.run(
-            self._command(), input=lines, capture_output=True, text=True, timeout=100, check=False
+            self._command(), input=lines, capture_output=True, text=True, timeout=250, check=False
         )
         assert done.returncode == 0, done.stderr
         assert not done.stderr, done.stderr

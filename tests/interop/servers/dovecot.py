@@ -141,7 +141,7 @@ def run_dovecot(
 
 def wait_for(socket: Path, process: subprocess.Popen[bytes], home: Path) -> None:
     """Wait until Dovecot listens on a Unix socket."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 200
     while not socket.exists():
         if time.monotonic() > deadline or process.poll() is not None:
             raise RuntimeError(f"Dovecot did not start\n{(home / 'output').read_text()}")

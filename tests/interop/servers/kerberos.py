@@ -99,7 +99,7 @@ class Realm:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=250,
             check=False,
         )
         if done.returncode:
@@ -141,7 +141,7 @@ class Realm:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 200
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=5).close()

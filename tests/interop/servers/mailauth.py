@@ -31,7 +31,7 @@ def verdicts(messages: Sequence[bytes], records: Mapping[str, str]) -> list[dict
     }
     script = Path(__file__).with_name("mailauth_program.cjs")
     done = subprocess.run(
-        [node, script], input=json.dumps(given), capture_output=True, text=True, timeout=60, check=False
+        [node, script], input=json.dumps(given), capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)

@@ -78,7 +78,7 @@ class RealProxy(abc.ABC):
                 stderr=output,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 200
         while True:
             try:
                 socket.create_connection((HERE, self.port), timeout=5).close()

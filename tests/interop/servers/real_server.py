@@ -127,7 +127,7 @@ class RealServer(abc.ABC):
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def wait_for_deliveries(self, count: int, timeout: float = 30.0) -> list[Delivery]:
+    def wait_for_deliveries(self, count: int, timeout: float = 200.0) -> list[Delivery]:
         """Wait until so many deliveries are known, and return all. ``TimeoutError`` after seconds."""
         deadline = time.monotonic() + timeout
         while len(found := self.deliveries()) < count:
@@ -148,7 +148,7 @@ class RealServer(abc.ABC):
         self._spawned = command, options
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
 
-    def _wait_for_greeting(self, timeout: float = 20.0) -> None:
+    def _wait_for_greeting(self, timeout: float = 200.0) -> None:
         """Wait until something answers on the port; under TLS from the first octet, until it can be connected."""
         deadline = time.monotonic() + timeout
         while True:

@@ -51,7 +51,7 @@ class ReportingServer(RealServer):
         )
         self._reader.start()
         try:
-            self.port = ports.get(timeout=30)
+            self.port = ports.get(timeout=200)
         except queue.Empty:
             raise RuntimeError(f"{self.name} did not start\n{self.log()}") from None
         self._wait_for_greeting()
