@@ -488,6 +488,57 @@ async def test_socks5_tries_each_address_that_we_looked_up(monkeypatch: pytest.M
     assert [request[3] for request in asked] == [4, 1]
 
 
+@pytest.mark.parametrize("first", [b"\x02", b"\x08"])  # not allowed; no such kind of address
+@pytest.mark.parametrize("reached", [True, False])
+async def test_socks5_goes_on_after_an_address_that_it_does_not_do(
+    monkeypatch: pytest.MonkeyPatch, first: bytes, reached: bool
+) -> None:
+    found = [(socket.AF_INET6, 1, 6, "", ("2001:db8::1", 25)), (socket.AF_INET, 1, 6, "", ("192.0.2.1", 25))]
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *a, **k: found if host == b"mail.example" else real(host, *a, **k)
+    )
+
+    async def socks(stream: RawStream) -> None:
+        await stream.read_some()
+        stream.send(b"\x05\x00")
+        if (await stream.read_some())[3] == 4:
+            stream.send(b"\x05" + first + b"\x00\x01" + b"\0" * 6)
+        else:
+            stream.send(b"\x05" + (b"\x00" if reached else b"\x05") + b"\x00\x01" + b"\0" * 6)
+            stream.send(b"554 5.3.2 heard\r\n")
+
+    async with RawServer(socks) as proxy:
+        url = f"socks5://{HERE}:{proxy.port}"
+        transporter = create_transport(host="mail.example", port=25, proxy=url, connection_wait=0)
+        error = await failure(transporter.send_mail(mail()))
+        assert ("heard" in str(error)) is reached
+        assert error.temporary  # what one address refuses for now may be had later
+        await transporter.close()
+
+
+async def test_socks5_shows_a_refused_login_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, 1, 6, "", (f"192.0.2.{number}", 25)) for number in range(3)]
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *a, **k: found if host == b"mail.example" else real(host, *a, **k)
+    )
+    logins: list[bytes] = []
+
+    async def socks(stream: RawStream) -> None:
+        await stream.read_some()
+        stream.send(b"\x05\x02")
+        logins.append(await stream.read_some())
+        stream.send(b"\x01\x01")
+
+    async with RawServer(socks) as proxy:
+        url = f"socks5://{LOGIN}{HERE}:{proxy.port}"
+        transporter = create_transport(host="mail.example", port=25, proxy=url, connection_wait=0)
+        assert not (await failure(transporter.send_mail(mail()))).temporary
+        await transporter.close()
+    assert len(logins) == 1
+
+
 # -- a dialling of one's own -------------------------------------------------------------------------------------------
 
 
@@ -568,6 +619,28 @@ def _is_no_coroutine(*_: Any) -> Any:
     return "a socket"
 
 
+async def _tells_a_secret(*_: Any) -> Any:
+    raise OSError("the secret way is closed")
+
+
+async def _tells_a_secret_of_tls(*_: Any) -> Any:
+    raise ssl.SSLError(1, "the secret way is closed")
+
+
+async def _waits_for_what_is_cancelled(*_: Any) -> Any:
+    raise asyncio.CancelledError
+
+
+async def _does_tls_itself(*_: Any) -> Any:
+    return ssl.create_default_context().wrap_socket(
+        socket.socket(), server_hostname="mail.example", do_handshake_on_connect=False
+    )
+
+
+async def _gives_datagrams(*_: Any) -> Any:
+    return socket.socket(type=socket.SOCK_DGRAM)
+
+
 @pytest.mark.parametrize(
     ("dial", "kind", "temporary"),
     [
@@ -577,6 +650,11 @@ def _is_no_coroutine(*_: Any) -> Any:
         (_gives_nothing, ConnectionFailed, False),
         (_gives_a_closed_one, ConnectionFailed, False),
         (_is_no_coroutine, ConnectionFailed, False),
+        (_tells_a_secret, ConnectionFailed, True),
+        (_tells_a_secret_of_tls, ConnectionFailed, True),
+        (_waits_for_what_is_cancelled, ConnectionFailed, True),
+        (_does_tls_itself, ConnectionFailed, False),
+        (_gives_datagrams, ConnectionFailed, False),
     ],
 )
 async def test_a_dial_that_fails(dial: Any, kind: type[SendError], temporary: bool) -> None:

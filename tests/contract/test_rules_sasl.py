@@ -19,11 +19,20 @@ from mailpool import (
     LoginContext,
     Mechanism,
     ProtocolError,
+    SendError,
     TimedOut,
     create_transport,
 )
 from mailpool.net import login as module
-from mailpool.testing import Authority, Fault, ScramManners, ScriptedServer, reply
+from mailpool.testing import (
+    Authority,
+    Fault,
+    RawServer,
+    RawStream,
+    ScramManners,
+    ScriptedServer,
+    reply,
+)
 
 HERE = "127.0.0.1"
 ACCOUNTS = {"me": "s3cr3t-of-me", "you": "s3cr3t-of-you"}
@@ -342,3 +351,30 @@ async def test_log01_nothing_of_a_login_is_in_errors_events_or_reprs(
     secrets = ["s3cr3t", *(blob for blob in blobs if blob not in ("SCRAM-SHA-256", "[127.0.0.1]"))]
     assert secrets[1:]
     assert [secret for secret in secrets for text in shown if secret in text] == []
+
+
+@pytest.mark.rule("LOG-01")
+@pytest.mark.parametrize("echo", ["{line}", "235 ok\r\n{line}", "421 4.7.0 {line}", "334 {line}"])
+async def test_log01_a_server_that_repeats_the_login_line_reveals_nothing(
+    echo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+
+    async def smtp(stream: RawStream) -> None:
+        stream.send(b"220 relay.example\r\n")
+        await stream.read_until(b"\r\n")
+        stream.send(b"250-relay.example\r\n250 AUTH PLAIN\r\n")
+        line = (await stream.read_until(b"\r\n")).strip()
+        stream.send(echo.encode().replace(b"{line}", line) + b"\r\n")
+        await stream.read_some()
+
+    async with RawServer(smtp) as server:
+        transporter = create_transport(
+            host="127.0.0.1", port=server.port, auth=("me", "a-secret"), connection_wait=0, max_requeues=0
+        )
+        with pytest.raises(SendError) as caught:
+            await transporter.send_mail({"from": "a@example.org", "to": "b@example.org", "text": "x"})
+        await transporter.close()
+    error = caught.value
+    shown = f"{error} {error.reply!r} {error.__cause__!r} {caplog.text}"
+    assert base64.b64encode(b"\0me\0a-secret").decode() not in shown

@@ -118,13 +118,11 @@ async def _through_socks(options: Options, proxy: Proxy) -> tuple[socket.socket,
     refusal: ProxyFailed | None = None
     for server in servers:
         sock = await dial(options, addresses, patience)
-        try:
-            await socks.ask(proxy, sock, server, options.effective_port, patience)
-        except ProxyFailed as error:
-            if not error.temporary:
-                raise
-            refusal = refusal or error
-        else:
+        refused = await socks.ask(proxy, sock, server, options.effective_port, patience)
+        if refused is None:
             return sock, patience
+        # It may know no IPv6, or forbid one address: only if no other may be reached later is that what lasts.
+        if refusal is None or (refused.temporary and not refusal.temporary):
+            refusal = refused
     assert refusal is not None
     raise refusal

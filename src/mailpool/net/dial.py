@@ -8,6 +8,7 @@ import errno
 import inspect
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 
 from ..errors import ConnectionFailed, LookupFailed, ProxyFailed, SendError, TimedOut
@@ -90,13 +91,16 @@ async def _dialled(options: Options, patience: Patience) -> socket.socket:
         made = options.dial(options.host, options.effective_port, patience.seconds)
         if inspect.isawaitable(made):
             made = await made
-    except (SendError, OSError):
-        raise
+    except asyncio.CancelledError as error:
+        # Ours, or of something that it waited for.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise _raised(error) from error
     except Exception as error:
-        # Its text is the function's own and may hold a secret; it is in the cause, for those who look there.
-        raise ConnectionFailed(
-            f"dial raised {type(error).__name__}", phase=Phase.CONNECT, temporary=True
-        ) from error
+        if isinstance(error, SendError | TimeoutError) or _has_words_of_the_system(error):
+            raise
+        raise _raised(error) from error
     # No other kind has what TLS and the event loop need; one that is used up would be mistaken for the server's doing.
     if not isinstance(made, socket.socket) or made.fileno() < 0:
         raise ConnectionFailed(
@@ -104,8 +108,19 @@ async def _dialled(options: Options, patience: Patience) -> socket.socket:
             + (" that is closed" if isinstance(made, socket.socket) else ""),
             phase=Phase.CONNECT,
         )
+    if isinstance(made, ssl.SSLSocket) or made.type != socket.SOCK_STREAM:
+        made.close()
+        raise ConnectionFailed(
+            "dial must return a stream socket without TLS, which is done on it by secure and starttls",
+            phase=Phase.CONNECT,
+        )
     made.setblocking(False)
     return made
+
+
+def _raised(error: BaseException) -> ConnectionFailed:
+    # Its text is the function's own and may hold a secret; it is in the cause, for those who look there.
+    return ConnectionFailed(f"dial raised {type(error).__name__}", phase=Phase.CONNECT, temporary=True)
 
 
 async def look_up(
@@ -217,6 +232,11 @@ async def _connect(address: Address, local_address: str | None) -> socket.socket
             sock.close()
         raise
     return sock
+
+
+def _has_words_of_the_system(error: BaseException) -> bool:
+    """Whether what `_words` tells of ``error`` is the system's, rather than whoever's raised it."""
+    return isinstance(error, OSError) and bool(error.errno) and not isinstance(error, ssl.SSLError)
 
 
 def _words(error: BaseException) -> str:

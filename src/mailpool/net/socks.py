@@ -40,26 +40,30 @@ class _Connected:
         return self._sock
 
 
-async def ask(proxy: Proxy, sock: socket.socket, host: str, port: int, patience: Patience) -> None:
+async def ask(
+    proxy: Proxy, sock: socket.socket, host: str, port: int, patience: Patience
+) -> ProxyFailed | None:
     """Have the proxy at the other end of ``sock`` connect to ``host``: afterwards its octets are the server's.
 
     :param host: a name, which the proxy then looks up, or an IP address
-    :raises ProxyFailed: it does not; ``temporary`` where time may mend that. The socket is closed
+    :returns: None; or why it does not, and then the socket is closed: another address may be reached all the same
+    :raises ProxyFailed: it wants another login, whatever the address
     """
     package = python_socks()
     kind = package.ProxyType.SOCKS4 if proxy.scheme.startswith("socks4") else package.ProxyType.SOCKS5
     client = package.async_.asyncio.Proxy(
         kind, proxy.host, proxy.port, proxy.user, proxy.password, rdns=True, forward=_Connected(sock)
     )
-    lasting = False
+    lasting = unknown = False
     try:
         async with patience.step(Phase.PROXY, f"answer from the proxy {proxy.url}"):
             # It reads no more than the answer: what the server says first is still to be read.
             await client.connect(dest_host=host, dest_port=port, timeout=patience.seconds + 1)
-        return
+        return None
     except package.ProxyError as error:
         words = _words(error)
-        lasting = error.error_code in _LASTING or "authentication" in words
+        unknown = "authentication" in words
+        lasting = unknown or error.error_code in _LASTING
         cause: Exception = error
     except (OSError, ValueError, IndexError) as error:
         words, cause = "closed the connection, or answers with something that is no SOCKS", error
@@ -67,11 +71,15 @@ async def ask(proxy: Proxy, sock: socket.socket, host: str, port: int, patience:
         sock.close()
         raise
     sock.close()
-    raise ProxyFailed(
+    refusal = ProxyFailed(
         f"the proxy {proxy.url} did not connect to {host} port {port}: {words}",
         phase=Phase.PROXY,
         temporary=not lasting,
-    ) from cause
+    )
+    refusal.__cause__ = cause
+    if unknown:
+        raise refusal
+    return refusal
 
 
 def _words(error: BaseException) -> str:
