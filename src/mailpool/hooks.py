@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Final, TypeVar
 
 from .errors import ConfigurationError, MailpoolError, MessageError
+from .net import cancelled
 
 T = TypeVar("T")
 Hook = Callable[[Any], Any]
@@ -49,7 +51,9 @@ class Hooks:
                     returned = await _in_a_task(returned)
             except MailpoolError:
                 raise
-            except Exception as error:  # whatever the user's own code raises
+            except (Exception, asyncio.CancelledError) as error:  # whatever the user's own code raises
+                if isinstance(error, asyncio.CancelledError) and cancelled.is_ours():
+                    raise
                 raise MessageError(
                     f"the {stage} hook {name} failed: {type(error).__name__}: {error}"
                 ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime
 import os
@@ -22,6 +23,7 @@ from .message.letter import letter
 from .message.seal import sealed_octets
 from .message.smime import LoadedSmime, Protection, protected
 from .message.sources import Found
+from .net import cancelled
 from .options import Options
 from .signing_threads import SigningThreads
 
@@ -123,11 +125,19 @@ class Preparation:
             if must_wait(fields, self._access):
                 fields = own_copy(fields)
                 await in_a_task()
-                fields = await awaited(fields, self._access, self._fetch)
+                fields = await self._awaited(fields)
             final = fields
         sealed: Sealed = await self.hooks.run("sealed", self._seal(final, defaults), Sealed)
         # A copy: the hook may keep its own.
         return await self._signed(dataclasses.replace(sealed), final, may_wait)
+
+    async def _awaited(self, fields: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await awaited(fields, self._access, self._fetch)
+        except asyncio.CancelledError as error:
+            if cancelled.is_ours():
+                raise
+            raise MessageError("a content could not be read: what it waited for was cancelled") from error
 
     def _may_sign(self, message: object) -> bool:
         """Whether there may be keys for ``message``; by far the most bring none of their own."""

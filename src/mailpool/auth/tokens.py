@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..errors import AuthenticationFailed, SendError, TimedOut
+from ..net import cancelled
 from ..options import Credentials
 from ..options.oauth2 import OAuth2
 from ..options.proxy import Proxy
@@ -188,9 +189,7 @@ async def _tell(function: Callable[[str], object], refresh_token: str) -> None:
             if inspect.isawaitable(done):
                 await done
     except asyncio.CancelledError as error:
-        # Ours, or of something that it waited for.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if cancelled.is_ours():
             raise
         _not_kept(error)
     except Exception as error:
@@ -224,8 +223,7 @@ async def _provided(provider: Callable[[], Any], *, timeout: float = PROVIDER_TI
             f"the provider of access tokens gave none within {timeout:g} s", phase=Phase.AUTH, temporary=True
         ) from None
     except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if cancelled.is_ours():
             raise
     except Exception as error:
         # Its text is the provider's own and may hold a secret; it is in the cause, for those who look there.

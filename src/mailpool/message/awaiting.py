@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from ..errors import MessageError
@@ -32,6 +33,8 @@ CONTENT_FIELDS: Final[tuple[str, ...]] = (
 )
 _LISTS: Final = ("attachments", "alternatives")
 _READ: Final = 65_536
+# After so many pieces of a content others have their turn.
+_TURN: Final = 64
 # Nothing that a message can hold is nested deeper.
 _DEEPEST: Final = 8
 
@@ -145,10 +148,20 @@ async def _awaited_mapping(given: dict[str, Any], field: str, access: Access, fe
 
 async def _read(source: Any, field: str, access: Access) -> Found:
     spool = Spool(field, access.max_size)
-    pieces: AsyncIterator[Any] = _read_file(source) if _has_read(source) else aiter(source)
     try:
-        async for piece in pieces:
-            spool.write(piece)
+        pieces: AsyncIterator[Any] = _read_file(source) if _has_read(source) else aiter(source)
+        try:
+            read = 0
+            async for piece in pieces:
+                spool.write(piece)
+                read += 1
+                if not read % _TURN:
+                    await _others_turn()
+        finally:
+            # Its clean-up is not left to the garbage collector, which would do it in a task that nobody awaits.
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                await close()
         return Found(spool.finish())
     except MessageError:
         raise
@@ -156,10 +169,12 @@ async def _read(source: Any, field: str, access: Access) -> Found:
         raise MessageError(f"{field}: it could not be read: {error}", field=field) from error
     finally:
         spool.close()
-        # Its clean-up is not left to the garbage collector, which would do it in a task that nobody awaits.
-        close = getattr(pieces, "aclose", None)
-        if close is not None:
-            await close()
+
+
+@types.coroutine
+def _others_turn() -> Generator[None, None, None]:
+    """Let the event loop do something else: a source that never waits would hold up everything."""
+    yield
 
 
 def _has_read(source: object) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from ..errors import ConnectionFailed, LookupFailed, ProxyFailed, SendError, TimedOut
 from ..options import Options
 from ..results import Phase
+from . import cancelled
 from .resolve import Address, resolve
 
 # RFC 8305 §5: how long one attempt is alone before the next address is tried beside it.
@@ -92,9 +93,7 @@ async def _dialled(options: Options, patience: Patience) -> socket.socket:
         if inspect.isawaitable(made):
             made = await made
     except asyncio.CancelledError as error:
-        # Ours, or of something that it waited for.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if cancelled.is_ours():
             raise
         raise _raised(error) from error
     except Exception as error:

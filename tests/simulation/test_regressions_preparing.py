@@ -1,0 +1,90 @@
+"""Once wrong, now proven: hooks and contents of the user's that do what nobody expects while they are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from mailpool import MessageError, SendResult
+
+
+async def cancels_something_else(_: object = None) -> Any:
+    waiting = asyncio.ensure_future(asyncio.sleep(60))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await waiting
+
+
+class Content:
+    """A content whose parts fail as they are told to."""
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+        self.given = 0
+
+    def __aiter__(self) -> Any:
+        if self.at == "begin":
+            raise KeyError("broken")
+        return self
+
+    async def __anext__(self) -> bytes:
+        self.given += 1
+        if self.at == "cancel":
+            await cancels_something_else()
+        if self.given > 2:
+            raise StopAsyncIteration
+        return b"x"
+
+    async def aclose(self) -> None:
+        if self.at == "end":
+            raise KeyError("broken")
+
+
+@pytest.mark.rule("P-14")
+@pytest.mark.parametrize("stage", ["compose", "sealed"])
+def test_a_hook_that_lets_out_a_cancellation_of_its_own_fails_its_message(play: Any, stage: str) -> None:
+    async def story(relay: Any) -> None:
+        relay.transporter.use(stage, cancels_something_else)
+        error = await relay.end(relay.send(0))
+        assert isinstance(error, MessageError)
+        assert isinstance(error.__cause__, asyncio.CancelledError)
+        # Nobody who pulls is taken for cancelled.
+        outcomes = [one async for one in relay.transporter.send_many([relay.mail(1), relay.mail(2)])]
+        assert [type(one.error) for one in outcomes] == [MessageError, MessageError]
+
+    play(story)
+
+
+@pytest.mark.rule("P-14")
+@pytest.mark.parametrize("at", ["begin", "end", "cancel"])
+def test_a_content_that_breaks_anywhere_fails_its_message(play: Any, at: str) -> None:
+    async def story(relay: Any) -> None:
+        error = await relay.end(relay.send(0, attachments=[{"content": Content(at)}]))
+        assert isinstance(error, MessageError)
+        assert error.__cause__ is not None
+        assert isinstance(await relay.end(relay.send(1)), SendResult)
+
+    play(story)
+
+
+@pytest.mark.rule("P-14")
+def test_a_content_without_end_that_never_waits_holds_up_nobody(play: Any) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while not stopped:
+            yield b"x"
+
+    stopped = False
+
+    async def story(relay: Any) -> None:
+        nonlocal stopped
+        held = relay.send(0, attachments=[{"content": endless()}], deadline=60)
+        others = [await relay.end(relay.send(number)) for number in range(1, 4)]
+        assert [type(one) for one in others] == [SendResult] * 3
+        # The clock of this test stands still while anything runs.
+        stopped = True
+        assert isinstance(await relay.end(held), SendResult)
+
+    play(story)
