@@ -255,6 +255,10 @@ class Roster:
         if error.temporary:
             if lane.first_failure_at is None:
                 lane.first_failure_at = now
+            # A relay that is back is to be found while messages still wait for it: half of their time is the most to let go.
+            left = lane.first_failure_at + self.options.connection_wait - now
+            if left > 0:
+                lane.retry_at = min(lane.retry_at, now + max(left / 2, _BACKOFF_BASE))
         else:
             wrong_login = isinstance(error, AuthenticationFailed)
             lane.blocked_until = now + (self.options.auth_retry_after if wrong_login else _LASTING)
@@ -446,6 +450,7 @@ class Roster:
         if not lane.open:
             assert isinstance(lane, PoolLane)
             lane.gate.doubt()
+            lane.first_failure_at = None  # what failed meanwhile does not tell since when the relay is down
 
     def _mark_leaving(self, slot: Slot) -> None:
         if not slot.leaving:
