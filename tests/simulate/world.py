@@ -18,7 +18,7 @@ from manners import ServerManners
 from scenario import NetworkManners, Scenario
 
 from mailpool.errors import LookupFailed
-from mailpool.net.connection import Connection as ClientConnection
+from mailpool.net.link import Link
 from mailpool.results import Phase
 from mailpool.testing import MemoryTransport, ScriptedServer
 from mailpool.testing.connection import Connection
@@ -247,7 +247,7 @@ class World:
 
 
 def _in_flight(cable: Cable) -> list[Any]:
-    return cast("ClientConnection", cable.get_protocol()).pipeline.in_flight
+    return cast("Link", cable.get_protocol()).connection.pipeline.in_flight
 
 
 def _shown(data: bytes) -> str:

@@ -1,37 +1,30 @@
 """One SMTP connection: bytes in, bytes out, time-outs; what they mean is decided in ``smtp``.
 
-A connection is opened by a coroutine (``open``), and then driven by its replies alone: no task, no future and no timer
-for a command. Each read is one pass: all replies, then the owner, who may begin the next message, then one write.
+A connection is opened by a coroutine (``opening``), and then driven by its replies alone: no task, no future and no
+timer for a command. Each read is one pass: all replies, then the owner, who may begin the next message, then one write.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable
+from typing import Any, Protocol
 
 from ..errors import ConnectionFailed, ProtocolError, SendError, TimedOut
 from ..options import Credentials, Options
 from ..results import Phase, Reply
 from ..smtp import commands
-from ..smtp.handshake import Answer, Compute, Expect, Login, Session, StartTLS, Write, handshake
+from ..smtp.handshake import Session
 from ..smtp.pipeline import Pipeline
 from ..smtp.replies import HousekeepingRefused, ProtocolViolation, ReplyParser
 from ..smtp.transaction import Transaction
 from .connect import Connector, connect
 from .deadline import Deadline
-from .login import in_thread, login_context
-from .own_name import own_name
+from .link import Link
+from .opening import LoginHook, Opening
 from .timeouts import FAREWELL, phase_timeouts
-from .tls import ResumingContext, tls_error
+from .tls import ResumingContext
 
-LoginHook = Callable[[bool], Awaitable[str | None]]
-
-# Plain asyncio.Protocol takes a fresh 256 KiB for each read; one buffer kept for the life of a connection halves the
-# CPU of a message. Replies are short, so this holds many of them.
-_BUFFER = 16_384
 # Octets that are written before others have their turn: some milliseconds, with base64 and TLS.
 _ONE_TURN = 262_144
 _OF_TLS = frozenset({"ssl_object", "peercert", "cipher"})
@@ -50,10 +43,11 @@ class Owner(Protocol):
         """The transport is gone: nothing of the connection is left."""
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection:
     """A connection to one server as one identity.
 
-    ``pipeline`` is None until ``open`` has returned. ``served`` counts the transactions begun on it. With ``in_turn`` a
+    ``pipeline`` is None until it is open. ``served`` counts the transactions begun on it. ``suspect`` is an extension
+    that the server offers and seems not to master: the replies did not fit, or did not come. With ``in_turn`` a
     transaction begins when the one before it has its outcome, whatever the server offers.
     """
 
@@ -65,36 +59,31 @@ class Connection(asyncio.BufferedProtocol):
         self.served = 0
         self.bytes_sent = 0
         self.bytes_received = 0
-        # An extension that the server offers and seems not to master: the replies did not fit, or did not come.
         self.suspect: str | None = None
-        self.timings: dict[str, float] = {}  # seconds of each step of the handshake
+        self.transport: asyncio.Transport | None = None
+        self.gone = False  # nothing is left of the transport
+        self.error: SendError | None = None  # why it is over
         self._options = options
         self._owner = owner
-        self._connector = connector
         self._in_turn = in_turn
         self._loop = asyncio.get_running_loop()
         self._timeouts = phase_timeouts(options)
-        self._transport: asyncio.Transport | None = None
         self._context: ResumingContext | None = None
         self._parser = ReplyParser()
-        self._buffer = bytearray(_BUFFER)
-        self._view = memoryview(self._buffer)
-        self._inbox: deque[Reply] = deque()  # replies of the handshake
-        self._waiter: asyncio.Future[None] | None = None
-        self._error: SendError | None = None  # why it is over
         self._leaving = False  # QUIT is on its way
-        self._gone = False
         self._paused = False
         self._goes_on = False  # writing does, in the next turn of the loop
         # No phase is shorter than the shortest, so one timer serves all of them.
         self._deadline = Deadline(self._loop, self._time_is_up, shortest=min(self._timeouts.values()))
         self._farewell: asyncio.TimerHandle | None = None
+        self.link = Link(self)
+        self._opening = Opening(self, options, self._timeouts, connector)
 
     # -- opening ---------------------------------------------------------------------------------------------------
 
-    async def open(
+    def open(
         self, credentials: Credentials | None, context: ResumingContext, login: LoginHook | None = None
-    ) -> Session:
+    ) -> Awaitable[Session]:
         """Connect and run the handshake; afterwards the connection takes transactions.
 
         :param credentials: who to be
@@ -102,162 +91,35 @@ class Connection(asyncio.BufferedProtocol):
         :param login: awaited right before credentials are used; returns the access token if one is configured
         :raises SendError: with the phase in which it failed; the connection is closed
         """
-        options = self._options
         self._context = context
-        started = self._loop.time()
-        try:
-            self._transport = await self._connected(context)
-            self._time("connect", started)
-            self.session = await self._shake_hands(credentials, context, login)
-            # The end may come in one read with the last reply: under TLS it does.
-            self._raise_if_over(Phase.EHLO if credentials is None else Phase.AUTH)
-        except ProtocolError as error:
-            # What a server says out of turn today it may not say tomorrow.
-            error.temporary = True
-            self.abort()
-            raise
-        except BaseException:
-            self.abort()
-            raise
-        capabilities = self.session.capabilities
+        return self._opening.run(credentials, context, login)
+
+    def opened(self, session: Session) -> None:
+        """The handshake is done."""
+        self.session = session
+        capabilities = session.capabilities
         self.pipeline = Pipeline(
             pipelining=capabilities.pipelining,
             chunking=capabilities.chunking,
-            depth=options.pipeline_depth,
-            lmtp=options.lmtp,
+            depth=self._options.pipeline_depth,
+            lmtp=self._options.lmtp,
             in_turn=self._in_turn,
         )
-        return self.session
 
-    async def _connected(self, context: ResumingContext) -> asyncio.Transport:
-        options, transport = self._options, None
-        try:
-            transport = await self._connector(options, self, context if options.effective_secure else None)
-            return transport
-        except (ssl.SSLError, ssl.CertificateError) as error:
-            raise tls_error(error, options) from error
-        except (TimeoutError, ConnectionError) as error:
-            raise self._broken(Phase.TLS if options.effective_secure else Phase.CONNECT, error) from error
-        except OSError as error:
-            raise ConnectionFailed(f"cannot connect: {error}", phase=Phase.CONNECT, temporary=True) from error
-        finally:
-            if transport is None:
-                # Given up in the midst of it, uvloop closes what it has made and tells nobody that it is gone.
-                self._gone = True
-                if self._transport is not None:
-                    self._transport.abort()
+    @property
+    def timings(self) -> dict[str, float]:
+        """The seconds of each step of the opening."""
+        return self._opening.timings
 
-    async def _shake_hands(
-        self, credentials: Credentials | None, context: ResumingContext, login: LoginHook | None
-    ) -> Session:
-        options = self._options
-        dialogue = handshake(
-            options,
-            credentials,
-            name=own_name(options, self.transport_info("sockname")),
-            encrypted=options.effective_secure,
-        )
-        answer: Answer = None
-        try:
-            while True:
-                step = dialogue.send(answer)
-                started = self._loop.time()
-                match step:
-                    case Expect(phase):
-                        answer = await self._reply(phase)
-                        self._time(phase, started)
-                    case Write(phase, data):
-                        self._refuse_leftovers(phase)
-                        self._send(data)
-                        answer = await self._reply(phase)
-                        self._time(phase, started)
-                    case StartTLS():
-                        self._refuse_leftovers(Phase.STARTTLS)
-                        await self._start_tls(context)
-                        self._time(Phase.TLS, started)
-                        answer = None
-                    case Login(again):
-                        token = await login(again) if login is not None else None
-                        answer = login_context(options, token, self.transport_info("ssl_object"))
-                    case Compute(work):
-                        answer = await in_thread(work, self._timeouts[Phase.AUTH])
-        except StopIteration as done:
-            self._refuse_leftovers(Phase.AUTH)
-            session: Session = done.value
-            return session
-        finally:
-            dialogue.close()
+    @property
+    def violation(self) -> str | None:
+        """What was wrong with what the server sent."""
+        return self._parser.violation
 
-    def _time(self, step: str, started: float) -> None:
-        self.timings[step] = self.timings.get(step, 0.0) + self._loop.time() - started
-
-    async def _reply(self, phase: Phase) -> Reply:
-        """The next reply, however many bytes at a time it comes."""
-        # A last word before the end of the connection is an answer all the same.
-        if len(self._inbox) != 1:
-            self._raise_if_over(phase)
-        if not self._inbox:
-            self._waiter = self._loop.create_future()
-            try:
-                async with asyncio.timeout(self._timeouts[phase]):
-                    await self._waiter
-            except TimeoutError:
-                # The program may have blocked the loop for so long: what came meanwhile counts.
-                if not self._inbox:
-                    raise self._timed_out(phase) from None
-            finally:
-                self._waiter = None
-        if not self._inbox:
-            self._raise_if_over(phase)
-        return self._inbox.popleft()
-
-    def _raise_if_over(self, phase: Phase) -> None:
-        if self._error is not None:
-            error = self._error.for_message("", 0)
-            error.phase = phase
-            raise error
-        if self._parser.violation is not None:
-            # What it quotes may be the login, and no more than half of it.
-            what = "this is no reply" if phase is Phase.AUTH else self._parser.violation
-            raise self._violated(what, phase)
-
-    def _refuse_leftovers(self, phase: Phase) -> None:
-        """Before anything is said, nothing may have been said that was not asked for: above all not before TLS."""
-        if self._inbox or self._parser.has_leftover:
-            raise ProtocolError(
-                f"the server spoke out of turn before {phase}; with STARTTLS that is how an attacker injects replies",
-                phase=phase,
-            )
-
-    async def _start_tls(self, context: ResumingContext) -> None:
-        assert self._transport is not None
-        options = self._options
-        raw, transport = self._transport, None
-        if raw.is_closing():
-            # asyncio would begin all the same, and leave a timer behind.
-            raise self._broken(Phase.TLS, None)
-        try:
-            transport = await self._loop.start_tls(
-                raw,
-                self,
-                context,
-                server_hostname=options.effective_servername,
-                ssl_handshake_timeout=options.connection_timeout,
-                ssl_shutdown_timeout=FAREWELL,
-            )
-        except (ssl.SSLError, ssl.CertificateError) as error:
-            raise tls_error(error, options) from error
-        except (TimeoutError, OSError) as error:
-            raise self._broken(Phase.TLS, error) from error
-        finally:
-            if transport is None:
-                # In mid-handshake asyncio may tell nobody that the connection is lost.
-                self._gone = True
-                raw.abort()
-        if transport is None:
-            # Lost in the moment in which it was made, and asyncio raises nothing.
-            raise self._broken(Phase.TLS, None)
-        self._transport = transport
+    @property
+    def has_leftover(self) -> bool:
+        """Whether there is a part of a reply that was not asked for."""
+        return self._parser.has_leftover
 
     # -- transactions ----------------------------------------------------------------------------------------------
 
@@ -281,7 +143,7 @@ class Connection(asyncio.BufferedProtocol):
         most = self.bytes_sent + _ONE_TURN
         try:
             while pipeline.has_output and self._may_write() and (data := pipeline.data_to_send()):
-                self._send(data)
+                self.send(data)
                 # A fast peer takes everything, and others want to run meanwhile.
                 if self.bytes_sent >= most:
                     self._go_on_soon()
@@ -309,27 +171,27 @@ class Connection(asyncio.BufferedProtocol):
             self.flush()
 
     def _is_over(self) -> bool:
-        return self._leaving or self._error is not None
+        return self._leaving or self.error is not None
 
     def _may_write(self) -> bool:
         """Writing may make the transport pause us, so this is asked each time."""
-        return not self._paused and self._error is None
+        return not self._paused and self.error is None
 
     @property
     def has_transport(self) -> bool:
         """Whether the owner is going to be told ``closed``."""
-        return self._transport is not None and not self._gone
+        return self.transport is not None and not self.gone
 
     # -- closing ---------------------------------------------------------------------------------------------------
 
     def quit(self) -> None:
         """Say goodbye, wait a second at most for the answer, and close (P-13). Only when nothing is owed."""
-        if self._leaving or self._error is not None or self._transport is None:
+        if self._leaving or self.error is not None or self.transport is None:
             return
         self._leaving = True
         self._keep_session()
         self._deadline.clear()
-        self._send(commands.QUIT)
+        self.send(commands.QUIT)
         self._farewell = self._loop.call_later(FAREWELL, self._cut)
 
     def abort(self) -> None:
@@ -343,51 +205,38 @@ class Connection(asyncio.BufferedProtocol):
         self._over(error)
 
     def _cut(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     def _over(self, error: SendError, closing: Reply | None = None, *, goes_on: bool = False) -> None:
         """The end, unless it was the end already: cut the connection and tell the owner."""
-        if self._error is not None or self._leaving:
+        if self.error is not None or self._leaving:
             return
-        self._error = error
+        self.error = error
         self._deadline.clear()
         self._keep_session()
-        if self._transport is not None:
-            self._transport.abort()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self.transport is not None:
+            self.transport.abort()
+        self._opening.wake()
         if self.pipeline is not None:
             self._owner.lost(self, error, self.pipeline.abandon(closing, goes_on=goes_on))
 
-    # -- what asyncio calls ----------------------------------------------------------------------------------------
+    # -- what the link calls -----------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # No isinstance: the transports of uvloop do not inherit from asyncio's.
-        self._transport = cast("asyncio.Transport", transport)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._view
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.bytes_received += nbytes
-        if self._error is not None:
+    def received(self, data: bytes) -> None:
+        """All that could be read."""
+        self.bytes_received += len(data)
+        if self.error is not None:
             return
-        replies = self._parser.feed(bytes(self._view[:nbytes]))
+        replies = self._parser.feed(data)
         pipeline = self.pipeline
         if pipeline is None:
-            self._inbox.extend(replies)
-            if len(self._inbox) > 1:
-                # One command at a time is asked here. Whoever says more could say it without end.
-                self._over(self._violated("it answers more than it was asked", Phase.EHLO))
-                return
-            waiter = self._waiter
-            if (replies or self._parser.violation) and waiter is not None and not waiter.done():
-                waiter.set_result(None)
+            if not self._opening.take(replies):
+                self._over(self.violated("it answers more than it was asked", Phase.EHLO))
             return
         if self._leaving:
-            if replies and self._transport is not None:
-                self._transport.close()
+            if replies and self.transport is not None:
+                self.transport.close()
             return
         try:
             for reply in replies:
@@ -409,7 +258,7 @@ class Connection(asyncio.BufferedProtocol):
                 and not isinstance(error, HousekeepingRefused)
             ):
                 self.suspect = self._extension_in_use()
-            self._over(self._violated(str(error), pipeline.awaited or Phase.QUEUE))
+            self._over(self.violated(str(error), pipeline.awaited or Phase.QUEUE))
             return
         if replies:
             self._owner.progress(self)
@@ -422,27 +271,28 @@ class Connection(asyncio.BufferedProtocol):
             elif not self._is_over():
                 self._deadline.set(self._timeouts[awaited])
 
-    def eof_received(self) -> bool:
+    def ended(self) -> None:
+        """The server sends nothing more."""
         # Waiting for what is still to be written would be waiting for one who does not read any more.
         if not self._leaving:
-            self._over(self._broken(self._phase(), None))
-        return False
+            self._over(self.broken(self._phase(), None))
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._gone:
+    def lost(self, why: Exception | None) -> None:
+        """The transport is gone."""
+        if self.gone:
             return
-        self._gone = True
-        if not self._leaving and self._error is None:
-            self._over(self._broken(self._phase(), exc))
+        self.gone = True
+        if not self._leaving and self.error is None:
+            self._over(self.broken(self._phase(), why))
         self._deadline.clear()
         if self._farewell is not None:
             self._farewell.cancel()
         self._owner.closed(self)
 
-    def pause_writing(self) -> None:
+    def pause(self) -> None:
         self._paused = True
 
-    def resume_writing(self) -> None:
+    def resume(self) -> None:
         self._paused = False
         self.flush()
 
@@ -454,7 +304,7 @@ class Connection(asyncio.BufferedProtocol):
             # A server that throws away what it got with the command before leaves a group half answered.
             if awaited in (Phase.RCPT, Phase.DATA):
                 self.suspect = self._extension_in_use()
-            self._over(self._timed_out(awaited))
+            self._over(self.timed_out(awaited))
 
     def _extension_in_use(self) -> str | None:
         """The boldest one: without it the next connection shows whether the other is sound."""
@@ -464,22 +314,22 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- details ---------------------------------------------------------------------------------------------------
 
-    def _send(self, data: bytes) -> None:
-        assert self._transport is not None
+    def send(self, data: bytes) -> None:
+        assert self.transport is not None
         self.bytes_sent += len(data)
-        self._transport.write(data)
+        self.transport.write(data)
 
     def _keep_session(self) -> None:
-        if self._transport is not None and self._context is not None:
-            ssl_object = self._transport.get_extra_info("ssl_object")
+        if self.transport is not None and self._context is not None:
+            ssl_object = self.transport.get_extra_info("ssl_object")
             if ssl_object is not None:
                 self._context.keep_session(ssl_object)
 
     def transport_info(self, name: str) -> Any:
         """What asyncio knows of the transport: ``"peername"``, ``"ssl_object"``, ``"peercert"`` …"""
-        if self._transport is None:
+        if self.transport is None:
             return None
-        found = self._transport.get_extra_info
+        found = self.transport.get_extra_info
         if name in _OF_TLS and self._context is not None and not self._context.has_made(found("ssl_object")):
             return None  # the TLS is with a proxy, and says nothing about the server
         return found(name)
@@ -493,17 +343,17 @@ class Connection(asyncio.BufferedProtocol):
             f"the server closed the connection: {reply}", phase=self._phase(), reply=reply, temporary=True
         )
 
-    def _violated(self, what: str, phase: Phase) -> ProtocolError:
+    def violated(self, what: str, phase: Phase) -> ProtocolError:
         return ProtocolError(
             f"the server broke the protocol during {phase}: {what}", phase=phase, temporary=True
         )
 
-    def _timed_out(self, phase: Phase) -> TimedOut:
+    def timed_out(self, phase: Phase) -> TimedOut:
         return TimedOut(
             f"no complete reply within {self._timeouts[phase]:g} s ({phase})", phase=phase, temporary=True
         )
 
-    def _broken(self, phase: Phase, error: BaseException | None) -> ConnectionFailed:
+    def broken(self, phase: Phase, error: BaseException | None) -> ConnectionFailed:
         if isinstance(error, TimeoutError):
             return TimedOut(f"timed out ({phase}): {error}", phase=phase, temporary=True)
         how = f": {error}" if str(error or "") else " without a word"
@@ -512,12 +362,12 @@ class Connection(asyncio.BufferedProtocol):
         )
 
     def __repr__(self) -> str:
-        if self._gone:
+        if self.gone:
             state = "closed"
         elif self._leaving:
             state = "closing"
-        elif self._error is not None:
-            state = f"broken: {self._error}"
+        elif self.error is not None:
+            state = f"broken: {self.error}"
         elif self.pipeline is None:
             state = "opening"
         elif self.pipeline.is_idle:

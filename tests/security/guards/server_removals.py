@@ -6,7 +6,7 @@ from removals import removal
 
 REPLIES = "smtp/replies.py"
 PIPELINE = "smtp/pipeline.py"
-CONNECTION = "net/connection.py"
+OPENING = "net/opening.py"
 ROSTER = "pool/roster.py"
 POOL = "pool/pool.py"
 SETTLEMENT = "pool/settlement.py"
@@ -22,7 +22,7 @@ removal(
     "SRV-06",
     "a time-out bounds the whole reply of the handshake",
     (
-        CONNECTION,
+        OPENING,
         "async with asyncio.timeout(self._timeouts[phase]):",
         "async with asyncio.timeout(None):",
     ),

@@ -6,6 +6,7 @@ from removals import removal
 
 HANDSHAKE = "smtp/handshake.py"
 CONNECTION = "net/connection.py"
+OPENING = "net/opening.py"
 TLS = "net/tls.py"
 CONNECT = "net/connect.py"
 TUNNEL = "net/tunnel.py"
@@ -61,8 +62,8 @@ removal(
 removal(
     "TLS-04",
     "what was said before TLS",
-    (CONNECTION, "self._refuse_leftovers(Phase.STARTTLS)", "self._inbox.clear()"),
-    (CONNECTION, "if len(self._inbox) > 1:", "if False:"),
+    (OPENING, "self._refuse_leftovers(Phase.STARTTLS)", "self._inbox.clear()"),
+    (OPENING, "if len(self._inbox) > 1:", "if False:"),
 )
 removal(
     "TLS-04", "what came with the answer of a proxy", (TUNNEL, "        if tunnel.rest:", "        if False:")
@@ -145,5 +146,5 @@ removal(
         "        if not self._leaving:\n            self._over(",
         "        if False:\n            self._over(",
     ),
-    (CONNECTION, "if not self._leaving and self._error is None:", "if False:"),
+    (CONNECTION, "if not self._leaving and self.error is None:", "if False:"),
 )
