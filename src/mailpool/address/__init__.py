@@ -8,10 +8,11 @@ from __future__ import annotations
 from .domain import ascii_domain
 from .encoded_words import decode_words, encode_words
 from .envelope import Envelope
+from .grammar import read_one
 from .mailbox import Mailbox
 from .parsing import Addresses, AddressList, parse_addresses, parse_mailboxes
-from .phrase import display, display_pieces
-from .syntax import without_lone_surrogates
+from .phrase import display, display_pieces, named_pieces
+from .syntax import plain_address, without_lone_surrogates
 
 __all__ = [
     "AddressList",
@@ -23,7 +24,10 @@ __all__ = [
     "display",
     "display_pieces",
     "encode_words",
+    "named_pieces",
     "parse_addresses",
     "parse_mailboxes",
+    "plain_address",
+    "read_one",
     "without_lone_surrogates",
 ]

@@ -54,6 +54,15 @@ class Envelope:
         self._fill(sender.address if sender else "", tuple([mailbox.address for mailbox in recipients]))
         return self
 
+    @classmethod
+    def to_one(cls, sender: str, recipient: str) -> Envelope:
+        """The envelope to a single recipient, for who has checked both addresses."""
+        self = object.__new__(cls)
+        _set(self, "sender", sender)
+        _set(self, "recipients", (recipient,))
+        _set(self, "utf8", not (sender.isascii() and recipient.isascii()))
+        return self
+
     def _fill(self, sender: str, recipients: tuple[str, ...]) -> None:
         if len(recipients) > 1:
             recipients = tuple(dict.fromkeys(recipients))

@@ -11,8 +11,8 @@ from .syntax import (
     invisible,
     match_dot_atom,
     match_loose_dots,
-    match_plain_address,
     match_quoted,
+    plain_address,
     quote,
     search_control,
     search_control_but_tab,
@@ -77,10 +77,7 @@ def normal_address(address: str) -> str:
 
     Raises ``AddressError`` when it is malformed.
     """
-    plain = match_plain_address(address)
-    if plain is not None and len(address) <= MAX_ADDRESS:
-        return f"{plain[1]}@{plain[2].lower()}"
-    return _uncommon_address(address)
+    return plain_address(address) or _uncommon_address(address)
 
 
 def _uncommon_address(address: str) -> str:

@@ -28,10 +28,14 @@ def display_pieces(mailbox: Mailbox, encoding: str = "") -> list[str]:
 
     ``encoding`` is ``"Q"`` or ``"B"`` for encoded words, or ``""`` for whichever is shorter.
     """
-    name = mailbox.name
+    return named_pieces(mailbox.name, mailbox.address, encoding)
+
+
+def named_pieces(name: str, address: str, encoding: str = "") -> list[str]:
+    """The same for the name and the address of a mailbox."""
     if not name:
-        return [mailbox.address]
-    path = f"<{mailbox.address}>"
+        return [address]
+    path = f"<{address}>"
     # "=?" in a quoted string is text by RFC 2047 §5, but many readers decode it there all the same.
     if len(name) <= _LONGEST_QUOTED and "=?" not in name and name.isascii() and name.isprintable():
         return [name if _is_atoms(name) else quote(name), path]

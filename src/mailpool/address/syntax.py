@@ -33,6 +33,12 @@ _SHOWN = 60
 _JOINERS = "\u200c\u200d"
 
 
+def plain_address(text: str) -> str | None:
+    """The address that ``text`` is, in the form that goes on the wire; ``None`` for all but the most common ones."""
+    plain = match_plain_address(text)
+    return f"{plain[1]}@{plain[2].lower()}" if plain is not None and len(text) <= MAX_ADDRESS else None
+
+
 def show(text: str) -> str:
     """The offending text for an error message: quoted, escaped and shortened."""
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")

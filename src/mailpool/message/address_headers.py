@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from ..address import Addresses, Mailbox, display_pieces, parse_mailboxes
+from ..address import Addresses, Mailbox, display_pieces, named_pieces, parse_mailboxes, read_one
 from .folding import LINE, fold_pieces
 
 Mailboxes = tuple[Mailbox, ...]
@@ -21,19 +21,31 @@ def address_header(name: str, field: str, value: Addresses, words: str) -> tuple
     return written_header(name, field, value, words)
 
 
+def header_to_one(name: str, value: str) -> tuple[str, str] | None:
+    """The address in a field that names one mailbox in the ordinary way, and its header; ``None`` for all else."""
+    found = read_one(value)
+    if found is None:
+        return None
+    display, address = found
+    return address, _line(name, named_pieces(display, address))
+
+
 def written_header(name: str, field: str, value: Addresses, words: str) -> tuple[Mailboxes, str]:
     mailboxes = parse_mailboxes(value, field)
     if not mailboxes:
         return (), ""
     if len(mailboxes) == 1:
-        pieces = display_pieces(mailboxes[0], words)
-        line = f"{name}: {' '.join(pieces)}\r\n"
-        return mailboxes, line if len(line) <= LINE + 2 else fold_pieces(name, pieces)
+        return mailboxes, _line(name, display_pieces(mailboxes[0], words))
     return mailboxes, fold_pieces(name, _list_pieces(mailboxes, words))
 
 
 # A program sends from few addresses, and often the same message to each recipient at several of its attempts.
 _remembered_header = lru_cache(maxsize=1024)(written_header)
+
+
+def _line(name: str, pieces: list[str]) -> str:
+    line = f"{name}: {' '.join(pieces)}\r\n"
+    return line if len(line) <= LINE + 2 else fold_pieces(name, pieces)
 
 
 def _list_pieces(mailboxes: Iterable[Mailbox], words: str) -> list[str]:

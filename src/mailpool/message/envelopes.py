@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from ..address import Envelope, Mailbox, parse_mailboxes
+from ..address import Envelope, Mailbox, parse_mailboxes, plain_address
 from ..content import Content
 from ..errors import AddressError, MessageError
 from .fields import refuse_unknown
@@ -28,6 +28,10 @@ def envelope_of(given: Any, sender: Mailbox | None, recipients: Iterable[Mailbox
     """
     if isinstance(given, Envelope):
         return given
+    if type(given) is dict and len(given) == 2:
+        found = _to_one(given.get("from"), given.get("to"))
+        if found is not None:
+            return found
     if not isinstance(given, Mapping):
         raise MessageError("envelope: give an Envelope or a mapping with from and to", field="envelope")
     if not given.keys() <= _KEYS:
@@ -48,6 +52,17 @@ def envelope_of(given: Any, sender: Mailbox | None, recipients: Iterable[Mailbox
             if people is not None:
                 recipients += parse_mailboxes(people, f"envelope.{key}")
     return Envelope.between(sender, recipients)
+
+
+def _to_one(origin: object, recipient: object) -> Envelope | None:
+    """What most envelopes are: from one address to another, both as text. ``None``: it is something else."""
+    if type(origin) is not str or type(recipient) is not str:
+        return None
+    address = plain_address(recipient)
+    senders = _senders(origin) if address is not None else ()
+    if address is None or len(senders) > 1:
+        return None
+    return Envelope.to_one(senders[0].address if senders else "", address)
 
 
 @lru_cache(maxsize=256)  # a program sends from few addresses

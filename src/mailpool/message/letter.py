@@ -12,7 +12,7 @@ from typing import Final
 
 from ..address import Envelope, Mailbox, ascii_domain
 from ..content import BytesContent
-from .address_headers import address_header, written_header
+from .address_headers import address_header, header_to_one, written_header
 from .dates import date_text
 from .encoding import encoded_text
 from .fields import Fields
@@ -47,9 +47,14 @@ def letter(
     if len(authors) != 1:
         return None
     fresh = checked_token(token())
-    recipients, to_line = written_header("To", "to", to, "")
     sender: Mailbox = authors[0]
-    envelope = Envelope.between(sender, recipients)
+    single = header_to_one("To", to)
+    if single is not None:
+        recipient, to_line = single
+        envelope = Envelope.to_one(sender.address, recipient)
+    else:
+        recipients, to_line = written_header("To", "to", to, "")
+        envelope = Envelope.between(sender, recipients)
     identity = f"<{fresh}@{ascii_domain(sender.domain)}>"
     plain_encoding, plain = encoded_text(text)
     page_encoding, page = encoded_text(html)

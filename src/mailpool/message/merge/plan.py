@@ -16,7 +16,7 @@ from ...address import Addresses, Envelope
 from ...content import BytesContent
 from ...errors import MessageError
 from ...options.access import Access
-from ..address_headers import written_header
+from ..address_headers import header_to_one, written_header
 from ..composing import composed
 from ..custom_headers import split_headers
 from ..dates import date_text
@@ -167,15 +167,20 @@ class Plan:
         Raises ``NoPlan`` where ``token`` occurs in the text, and ``MessageError`` as composing does.
         """
         pieces = self._pieces.copy()
-        recipients, line = written_header("To", "to", to, "")
-        pieces[self._to] = line.encode()
-        recipients += self._others
         given = self._envelope if envelope is None else envelope
-        if given is None:
-            path = Envelope.between(self._sender, recipients)
+        single = header_to_one("To", to) if given is None and type(to) is str and not self._others else None
+        if single is not None:
+            line = single[1]
+            path = Envelope.to_one(self._sender.address if self._sender else "", single[0])
         else:
-            _refuse_8bit(given)
-            path = envelope_of(given, self._sender, recipients)
+            recipients, line = written_header("To", "to", to, "")
+            recipients += self._others
+            if given is None:
+                path = Envelope.between(self._sender, recipients)
+            else:
+                _refuse_8bit(given)
+                path = envelope_of(given, self._sender, recipients)
+        pieces[self._to] = line.encode()
         if self._limit is not None:
             refuse_many(path, self._limit)
         identity = new_message_id(checked_token(token), self._sender, path, hostname)
