@@ -65,12 +65,14 @@ class Preparation:
         """
         # By far the most messages are text alone; each further look at them would be felt.
         if self._is_ordinary and type(message) is dict and not self.hooks.are_there:
-            found = letter(message, self._now(), _token)
-            if found is not None:
-                return Sealed(*found)
-            finished = sealed_octets(message)
-            if finished is not None:
-                return finished
+            if "raw" in message:
+                finished = sealed_octets(message)
+                if finished is not None:
+                    return finished
+            else:
+                found = letter(message, self._now(), _token)
+                if found is not None:
+                    return Sealed(*found)
         if type(message) is dict and self._is_plain and not self.hooks.are_there:
             for value in message.values():
                 if type(value) is not str:
