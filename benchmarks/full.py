@@ -86,6 +86,16 @@ FLAT = [
         )
         for count in CONNECTIONS
     ),
+    # What the kernel asks of a client that does nothing else: the smaller part of the same difference.
+    *(
+        Run(
+            key=f"replay-connections-{count}",
+            label=f"replay (C), {count} connections",
+            peer="replay",
+            job=Job(messages=40_000, connections=count, chunking=False),
+        )
+        for count in CONNECTIONS
+    ),
     *(
         Run(
             key=f"queue-{count}",
@@ -218,6 +228,13 @@ RATIOS = [
         by_cpu=True,
     ),
     Ratio(
+        title="the same with pipeline_depth=8",
+        ours="sink-chunking-8",
+        theirs="sink-data",
+        aim=1.5,
+        by_cpu=True,
+    ),
+    Ratio(
         title="max_messages=100 against none, 100 ms, TLS, all busy: loss",
         ours="replaced",
         theirs="kept",
@@ -280,6 +297,16 @@ RATIOS = [
         ours="connections-1",
         theirs=None,
         others=[f"connections-{count}" for count in CONNECTIONS[1:]],
+        measure="cpu",
+        aim=1.2,
+        most=True,
+        kind="spread",
+    ),
+    Ratio(
+        title="the same of replay, which understands nothing",
+        ours="replay-connections-1",
+        theirs=None,
+        others=[f"replay-connections-{count}" for count in CONNECTIONS[1:]],
         measure="cpu",
         aim=1.2,
         most=True,
