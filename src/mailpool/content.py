@@ -9,7 +9,9 @@ _BLOCK = 65_536
 
 
 class Content(Protocol):
-    """Header and body with CRLF line ends, ending in CRLF, not dot-stuffed (RFC 5322 §2.3, RFC 5321 §4.1.1.4).
+    """Header and body, ending in CRLF, not dot-stuffed (RFC 5322 §2.3, RFC 5321 §4.1.1.4).
+
+    Every line end is CRLF, but in the parts of a ``binary`` content that are such themselves.
 
     It is read once for each attempt, in order, so that a source far larger than memory can stand behind it.
     """
@@ -21,7 +23,12 @@ class Content(Protocol):
 
     @property
     def eight_bit(self) -> bool:
-        """Whether any octet is above 127, so that 8BITMIME is needed (RFC 6152)."""
+        """Whether any octet may be above 127, so that 8BITMIME is needed (RFC 6152)."""
+        ...
+
+    @property
+    def binary(self) -> bool:
+        """Whether there is a part that is no lines, so that BINARYMIME is needed (RFC 3030); ``eight_bit`` is true then."""
         ...
 
     @property
@@ -37,12 +44,19 @@ class Content(Protocol):
 class BytesContent:
     """Content that is in memory, as almost all mail is."""
 
-    __slots__ = ("crlf_only", "data", "eight_bit", "utf8_headers")
+    __slots__ = ("binary", "crlf_only", "data", "eight_bit", "utf8_headers")
 
     def __init__(
-        self, data: bytes, *, eight_bit: bool = False, utf8_headers: bool = False, crlf_only: bool = False
+        self,
+        data: bytes,
+        *,
+        eight_bit: bool = False,
+        utf8_headers: bool = False,
+        crlf_only: bool = False,
+        binary: bool = False,
     ) -> None:
         self.data = data
+        self.binary = binary
         self.crlf_only = crlf_only  # whoever made it has seen to that: no CR or LF stands alone
         self.eight_bit = eight_bit
         self.utf8_headers = utf8_headers
@@ -79,10 +93,16 @@ def with_head(head: bytes, content: Content) -> Content:
         return BytesContent(
             head + content.data,
             eight_bit=content.eight_bit,
+            binary=content.binary,
             utf8_headers=content.utf8_headers,
             crlf_only=content.crlf_only,
         )
-    return StreamedContent([head, content], eight_bit=content.eight_bit, utf8_headers=content.utf8_headers)
+    return StreamedContent(
+        [head, content],
+        eight_bit=content.eight_bit,
+        binary=content.binary,
+        utf8_headers=content.utf8_headers,
+    )
 
 
 class StreamedContent:
@@ -91,14 +111,20 @@ class StreamedContent:
     :param pieces: one after the other; sources give CRLF line ends where the octets before and after them do
     """
 
-    __slots__ = ("_pieces", "eight_bit", "size", "utf8_headers")
+    __slots__ = ("_pieces", "binary", "eight_bit", "size", "utf8_headers")
 
     def __init__(
-        self, pieces: Iterable[bytes | Source], *, eight_bit: bool = False, utf8_headers: bool = False
+        self,
+        pieces: Iterable[bytes | Source],
+        *,
+        eight_bit: bool = False,
+        binary: bool = False,
+        utf8_headers: bool = False,
     ) -> None:
         self._pieces = _joined(pieces)
         self.size = sum(len(piece) if isinstance(piece, bytes) else piece.size for piece in self._pieces)
         self.eight_bit = eight_bit
+        self.binary = binary
         self.utf8_headers = utf8_headers
 
     def blocks(self) -> Iterator[bytes]:

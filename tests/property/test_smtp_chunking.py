@@ -35,7 +35,7 @@ TAILS = [b"", b"\r\n", b"\r\n.\r\n", b"\r\n.\r\nMAIL FROM:<evil@x>\r\n", b"\n.\n
 class Streamed:
     """Content in blocks, whose size BDAT would have to know beforehand: it goes out by DATA."""
 
-    eight_bit = utf8_headers = False
+    eight_bit = binary = utf8_headers = False
 
     def __init__(self, data: bytes) -> None:
         self.data = data

@@ -33,7 +33,7 @@ TAILS = [b"", b"\r\n", b"\r\n.", b"\r\n.\r\nMAIL FROM:<evil@x>\r\n", b"\n.\n", b
 class Streamed:
     """Content of octets in blocks, to be written as the pipeline asks for them."""
 
-    eight_bit = utf8_headers = False
+    eight_bit = binary = utf8_headers = False
 
     def __init__(self, data: bytes, block: int) -> None:
         self.data = data

@@ -274,6 +274,23 @@ def test_8_bit_content_is_not_signed_and_can_be_encrypted(openssl: OpenSSL) -> N
     assert openssl.decrypt(octets(raw, smime=ENCRYPT)) == "\r\nGrüße\r\n".encode()
 
 
+@pytest.mark.rule("DAT-10")
+@pytest.mark.parametrize("content", [b"\0", b"plain", b"plain\r\n", b"\r"])
+def test_binary_parts_are_not_signed_and_can_be_encrypted(openssl: OpenSSL, content: bytes) -> None:
+    part = {"content": content, "filename": "a.bin", "transfer_encoding": "binary"}
+    message = FIXED | {"attachments": [part]}
+    for smime in (SIGN, BOTH):
+        with pytest.raises(MessageError, match="'binary' cannot be signed") as caught:
+            octets(message, smime=smime)
+        assert caught.value.field == "smime"
+    encrypted = octets(message, smime=ENCRYPT)
+    assert encrypted.isascii()
+    assert openssl.decrypt(encrypted) == entity(octets(message))
+    assert content in octets(message | {"smime": False}, smime=SIGN)
+    sealed = Preparation(parse_options(host="relay.example", smime=ENCRYPT)).seal(message)
+    assert not sealed.content.binary
+
+
 def test_a_message_may_do_without(openssl: OpenSSL) -> None:
     assert octets(FIXED | {"smime": False}, smime=SIGN).endswith(entity(octets(FIXED)))
     assert openssl.decrypt(octets(FIXED | {"smime": ENCRYPT}, smime=SIGN)) == entity(octets(FIXED))

@@ -26,8 +26,7 @@ class Unreadable:
     """Content whose source fails after its first block."""
 
     size = 1_000
-    eight_bit = False
-    utf8_headers = False
+    eight_bit = binary = utf8_headers = False
 
     def blocks(self) -> Iterator[bytes]:
         yield b"Subject: half of it\r\n\r\n"

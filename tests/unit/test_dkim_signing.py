@@ -128,11 +128,25 @@ def test_a_source_that_cannot_be_read_is_an_error(said: int) -> None:
         signed(streamed, [load_key(key())], NOW)
 
 
+@pytest.mark.rule("DAT-10")
+@pytest.mark.parametrize("size", [0, 10, 300_000])
+def test_binary_parts_are_not_signed(size: int) -> None:
+    """A relay that hands the message to a server without BINARYMIME has to recode it (RFC 3030 §3)."""
+    part = {"content": b"x" * size, "filename": "a.bin", "transfer_encoding": "binary"}
+    message = MESSAGE | {"attachments": [part]}
+    ours = Preparation(parse_options(host="relay.example", dkim=key()))
+    for preparation, own in ((ours, message), (Preparation(parse_options()), message | {"dkim": key()})):
+        with pytest.raises(MessageError, match="'binary' cannot be signed") as caught:
+            preparation.seal(own)
+        assert caught.value.field == "dkim"
+    assert ours.seal(message | {"dkim": False}).content.binary
+
+
 class InPieces:
     """Content from a source that is read again for each attempt."""
 
     eight_bit = True
-    utf8_headers = False
+    binary = utf8_headers = False
 
     def __init__(self, data: bytes, size: int) -> None:
         self.data, self.piece = data, size

@@ -273,7 +273,7 @@ class TestText:
             sealed(text=text, encoding=encoding)
         assert caught.value.field == "text"
 
-    @pytest.mark.parametrize("value", ["binary", "", "QP", 7, True, b"7bit"])
+    @pytest.mark.parametrize("value", ["Binary", "", "QP", 7, True, b"7bit"])
     def test_what_is_no_encoding(self, value: Any) -> None:
         with pytest.raises(MessageError) as caught:
             sealed(text="x", encoding=value)
@@ -501,6 +501,12 @@ def test_what_is_no_list_of_parts(field: str, given: Any) -> None:
     with pytest.raises(MessageError) as caught:
         sealed(**{field: given})
     assert caught.value.field in (field, f"{field}[0]")
+
+
+def test_a_boundary_with_8bit_in_it_asks_for_nothing() -> None:
+    result = sealed(text="t", html="h", base_boundary="x8bit")
+    assert b'boundary="=_0.x8bit"' in octets(result)
+    assert not result.content.eight_bit
 
 
 def test_the_same_fields_give_the_same_octets() -> None:

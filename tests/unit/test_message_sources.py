@@ -26,7 +26,7 @@ from mailpool.message.data_uris import data_uri
 from mailpool.message.encoding import base64_lines, with_crlf
 from mailpool.message.seal import Sealed
 from mailpool.message.sources import LARGE, Found, Spool
-from mailpool.message.transfer import Base64Lines, Lines
+from mailpool.message.transfer import Base64Lines, Lines, holds
 from mailpool.options.access import Access
 
 NOW = datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC)
@@ -132,7 +132,7 @@ def test_lines_do_not_depend_on_the_blocks(whole: bytes, places: list[int]) -> N
     assert lines.is_ascii == expected.isascii()
     assert lines.ends_line == (not expected or expected.endswith(b"\r\n"))
     assert lines.head() == (b"" if expected.startswith(b"\r\n") else expected.partition(b"\r\n\r\n")[0])
-    assert lines.holds(b"aa.") == (b"aa." in expected)
+    assert holds(lines, b"aa.") == (b"aa." in expected)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_the_keys_of_an_attachment(tmp_path: Path) -> None:
         {"path": 3},
         {"href": 3},
         {"content": b"", "filename": True},
-        {"content": b"", "transfer_encoding": "binary"},
+        {"content": b"", "transfer_encoding": "Binary"},
         {"content": b"\xe9", "transfer_encoding": "7bit"},
         {"content": b"\0", "transfer_encoding": "8bit"},
         {"content": b"A: b\n\nc", "content_type": "message/rfc822", "transfer_encoding": "base64"},

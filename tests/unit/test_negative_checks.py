@@ -13,6 +13,7 @@ import pytest
 # The tool is a program, whose modules no import mode of pytest finds by itself.
 sys.path.insert(0, str(Path(__file__).parents[1] / "security" / "guards"))
 
+import binary_removals  # noqa: F401  # adds its own to the list
 import carrier_removals  # noqa: F401  # adds its own to the list
 import server_removals  # noqa: F401  # adds its own to the list
 import tls_removals  # noqa: F401  # adds its own to the list

@@ -34,7 +34,7 @@ def answer(pipeline: Pipeline, *replies: Reply | str) -> None:
 class Streamed:
     """Content that is no BytesContent, and may be larger than memory."""
 
-    eight_bit = utf8_headers = False
+    eight_bit = binary = utf8_headers = False
 
     def __init__(self, *blocks: bytes, then: Exception | None = None) -> None:
         self._blocks = blocks

@@ -51,7 +51,7 @@ def begin(pipeline: Pipeline, *names: str) -> list[Transaction]:
 
 
 class Streamed:
-    eight_bit = utf8_headers = False
+    eight_bit = binary = utf8_headers = False
     size = 4
 
     def blocks(self) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from mailpool.testing import MemoryNetwork, ScriptedServer, run_virtual
+from mailpool.testing import Fault, MemoryNetwork, ScriptedServer, reply, run_virtual
 
 Scene = Callable[..., None]
 
@@ -477,6 +477,52 @@ class TestChunking:
 
         scene(server, script)
         assert server.violations == ["a bare CR or LF in the content"]
+
+    def test_a_chunk_whose_mail_was_refused_is_what_that_said_it_is(self, scene: Scene) -> None:
+        server = ScriptedServer(
+            **self.server_options, faults=[Fault(at="MAIL", do=reply("451 4.3.0 later"), times=None)]
+        )
+
+        async def script(talk: Any) -> None:
+            await talk.begin()
+            for body in (b"8BITMIME", b"BINARYMIME"):
+                talk.send(b"MAIL FROM:<a@example.org> BODY=%s\r\nBDAT 4 LAST\r\n\xff\0\r\n" % body)
+                assert (await talk.reply()).startswith("451")
+                assert (await talk.reply()).startswith("503")
+
+        scene(server, script)
+        assert server.violations == []
+
+    def test_a_chunk_with_a_long_line(self, scene: Scene) -> None:
+        server = ScriptedServer(**{**self.server_options, "capabilities": ["CHUNKING"]})
+
+        async def script(talk: Any) -> None:
+            await talk.begin("MAIL FROM:<a@example.org>", "RCPT TO:<b@example.org>")
+            talk.send(b"BDAT 1001 LAST\r\n" + b"x" * 999 + b"\r\n")
+            assert (await talk.reply()).startswith("250")
+
+        scene(server, script)
+        assert server.violations == ["a line of content is longer than 998 octets"]
+
+    @pytest.mark.parametrize(
+        ("announced", "body", "code"),
+        [
+            (("CHUNKING", "BINARYMIME"), "BINARYMIME", 250),
+            (("CHUNKING", "BINARYMIME"), "7BIT", 250),
+            (("CHUNKING", "BINARYMIME"), "8BITMIME", 555),
+            (("CHUNKING", "8BITMIME"), "BINARYMIME", 555),
+            (("BINARYMIME", "8BITMIME"), "BINARYMIME", 555),
+            (("CHUNKING",), "7BIT", 555),
+        ],
+    )
+    def test_which_body_may_be_said(
+        self, scene: Scene, announced: tuple[str, ...], body: str, code: int
+    ) -> None:
+        async def script(talk: Any) -> None:
+            await talk.begin()
+            assert await talk.codes(f"MAIL FROM:<a@example.org> BODY={body}") == [code]
+
+        scene(ScriptedServer(capabilities=announced), script)
 
     def test_a_server_that_keeps_the_sender_mixes_two_messages_up(self, scene: Scene) -> None:
         """The hazard that RSET is for: message 2 travels under message 1's sender."""

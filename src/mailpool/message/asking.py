@@ -221,6 +221,12 @@ def _optional(given: object) -> frozenset[str]:
         raise MessageError(
             f"{field}: REQUIRETLS cannot be optional: leave require_tls away instead", field=field
         )
+    if "BINARYMIME" in known:
+        raise MessageError(
+            f"{field}: BINARYMIME cannot be optional, as a message is not composed anew for a server without it: use "
+            "the transfer encoding base64 instead",
+            field=field,
+        )
     if not known <= _OPTIONAL:
         raise MessageError(f"{field}: {given!r:.80}; known are {', '.join(sorted(_OPTIONAL))}", field=field)
     return frozenset(name for name in known if name)

@@ -17,7 +17,7 @@ from .custom_headers import part_headers
 from .fields import ATTACHMENT_KEYS, Attachment, refuse_unknown
 from .message_ids import message_id
 from .parameters import media_type, with_parameters
-from .parts import Leaf
+from .parts import BinaryLeaf, Leaf
 from .raw_parts import raw_leaf
 from .sources import Found
 
@@ -101,7 +101,7 @@ def _leaf(attachment: Attachment, field: str, access: Access) -> Leaf:
     if attachment.cid:
         header.append(f"Content-ID: {message_id(attachment.cid, f'{field}.cid')}\r\n")
     header.append(part_headers(attachment.headers, f"{field}.headers", OWNED))
-    return Leaf("".join(header), body, encoding)
+    return (BinaryLeaf if encoding == "binary" else Leaf)("".join(header), body, encoding)
 
 
 def _found(attachment: Attachment, field: str, access: Access) -> Found:

@@ -67,20 +67,19 @@ def composed(
         more, custom = more_about(fields, custom, style.words)
         head += about(fields, custom, identity, now, style.words) + more
         part = body(fields, style, access)
-        part_header, octets, eight_bit = written(part, _boundary_token(fields, fresh))
+        stem = _boundary_token(fields, fresh)
+        part_header, octets, domain = written(part, stem, chosen=stem is not fresh)
         normalize = fields.get("normalize_header_key")
         if normalize is not None:
             head, part_header = renamed(head, normalize), renamed(part_header, normalize)
             mime_version = renamed(mime_version, normalize)
     else:
         head += about(fields, custom, identity, now, "")
-        part_header, octets, eight_bit = written(usual_body(fields, access), fresh)
+        part_header, octets, domain = written(usual_body(fields, access), fresh)
 
     utf8_headers = not head.isascii()
     content = assembled(
-        [f"{head}{mime_version}{part_header}\r\n".encode(), *octets],
-        eight_bit=eight_bit or utf8_headers,
-        utf8_headers=utf8_headers,
+        [f"{head}{mime_version}{part_header}\r\n".encode(), *octets], domain, utf8_headers=utf8_headers
     )
     if given is not None:
         keep_promises(given, content)

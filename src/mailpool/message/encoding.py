@@ -64,6 +64,7 @@ def encoded_text(text: str) -> tuple[str, bytes]:
 def encoded_text_as(text: str, encoding: str, field: str) -> tuple[str, bytes]:
     """As ``encoded_text``, in the transfer encoding that the caller wants.
 
+    What is to be 8bit or binary, and needs less, is called what it is, so that more servers take it.
     Raises ``MessageError`` when ``text`` cannot be sent in 7bit or 8bit.
     """
     octets = with_crlf(without_lone_surrogates(text).encode())
@@ -72,8 +73,10 @@ def encoded_text_as(text: str, encoding: str, field: str) -> tuple[str, bytes]:
     if encoding == "quoted-printable":
         return encoding, quoted_printable(octets)
     if b"\0" in octets or not lines_fit(octets):
+        if encoding == "binary":
+            return encoding, octets
         why = f"holds NUL or a line over {LONGEST_LINE} octets"
-    elif encoding == "8bit" or octets.isascii():
+    elif encoding in ("8bit", "binary") or octets.isascii():
         return ("7bit" if octets.isascii() else "8bit"), octets
     else:
         why = "is not ASCII"

@@ -93,7 +93,7 @@ def keep_promises(given: Any, content: Content) -> None:
         raise MessageError("envelope.use_8bitmime: give True or False", field="envelope.use_8bitmime")
     if eight_bit is False and content.eight_bit:
         raise MessageError(
-            "envelope.use_8bitmime: is False, and the message has octets above 127",
+            "envelope.use_8bitmime: is False, and the message has octets above 127, or is binary",
             field="envelope.use_8bitmime",
         )
 

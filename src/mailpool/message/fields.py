@@ -49,8 +49,9 @@ class Attachment:
     encoding           how text in ``content`` stands for octets: ``"base64"``, ``"hex"`` or a charset; else UTF-8
     filename           the name to show; by default the last part of ``path`` or ``href``; ``False`` or ``""`` for none
     content_type       the media type, with parameters if needed; by default told from the file name
-    transfer_encoding  ``"base64"``, ``"quoted-printable"``, ``"7bit"`` or ``"8bit"`` (RFC 2045 §6); by default base64,
-                       and none for ``message/…``. All but base64 are for text: its line ends become CRLF
+    transfer_encoding  ``"base64"``, ``"quoted-printable"``, ``"7bit"``, ``"8bit"`` or ``"binary"`` (RFC 2045 §6); by
+                       default base64, and none for ``message/…``. The three in the middle are for text: its line ends
+                       become CRLF. The last sends the octets as they are, and needs a server with BINARYMIME (RFC 3030)
     cid                the Content-ID, with or without angle brackets: ``src="cid:…"`` in ``html`` shows this part
     disposition        ``"attachment"`` or ``"inline"``; by default inline where ``cid`` is given, else attachment
     headers            more header fields of this part
@@ -64,7 +65,7 @@ class Attachment:
     encoding: str | None = None
     filename: str | Literal[False] | None = None
     content_type: str | None = None
-    transfer_encoding: Literal["base64", "quoted-printable", "7bit", "8bit"] | None = None
+    transfer_encoding: Literal["base64", "quoted-printable", "7bit", "8bit", "binary"] | None = None
     cid: str | None = None
     disposition: str | None = None
     headers: Headers | None = None
@@ -148,7 +149,7 @@ class Message:
     normalize_header_key: Callable[[str], str] | None = None
     envelope: Envelope | Mapping[str, Any] | None = None
     recipient_limit: int | None = None
-    encoding: Literal["7bit", "8bit", "quoted-printable", "base64"] | None = None
+    encoding: Literal["7bit", "8bit", "binary", "quoted-printable", "base64"] | None = None
     text_encoding: Literal["Q", "B"] | None = None
     text_format: Literal["flowed"] | None = None
     text_from_html: bool | None = None

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ..content import Source
 from .encoding import encoded_text
-from .transfer import Base64Lines, Lines
 
 
 @dataclass(slots=True)
@@ -26,12 +26,18 @@ class Leaf:
     """
 
     header: str
-    body: bytes | Base64Lines | Lines
+    body: bytes | Source
     encoding: str
 
 
 class RawLeaf(Leaf):
     """A part that the caller wrote, whatever is in it. Its header may be of any kind: it is never that of a message."""
+
+    __slots__ = ()
+
+
+class BinaryLeaf(Leaf):
+    """An attachment whose octets go out as they are. It is never the message, which always ends in a line end."""
 
     __slots__ = ()
 
@@ -46,6 +52,8 @@ class Multipart:
 
 
 Part: TypeAlias = Leaf | Multipart
+# Transfer encodings that encode nothing: what is in such a part is on the wire as it is.
+BARE: Final = ("7bit", "8bit", "binary")
 
 TEXT_HEADER: Final = {
     (subtype, encoding): (
@@ -73,7 +81,7 @@ def tree(alternatives: list[Part], attached: Sequence[Leaf]) -> Part:
     if alternatives:
         parts.append(alternatives[0] if len(alternatives) == 1 else Multipart("alternative", alternatives))
     parts += attached
-    if len(parts) == 1 and not isinstance(parts[0], RawLeaf):
+    if len(parts) == 1 and not isinstance(parts[0], (RawLeaf, BinaryLeaf)):
         return parts[0]
     return Multipart("mixed", parts) if parts else text_leaf("plain", "")
 

@@ -15,7 +15,7 @@ from .flowed import flowed
 from .parts import Leaf
 from .raw_parts import raw_leaf
 
-_ENCODINGS: Final = ("7bit", "8bit", "quoted-printable", "base64")
+_ENCODINGS: Final = ("7bit", "8bit", "binary", "quoted-printable", "base64")
 _PREFERENCES: Final = {"q": "Q", "quoted-printable": "Q", "b": "B", "base64": "B"}
 
 

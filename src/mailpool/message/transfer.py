@@ -98,14 +98,15 @@ class Lines:
                 )
         return head
 
-    def holds(self, octets: bytes) -> bool:
-        """Whether ``octets``, which have no line end, occur anywhere."""
-        before = b""
-        for block in self.blocks():
-            if octets in before + block:
-                return True
-            before = (before + block)[-len(octets) :]
-        return False
+
+def holds(source: Source, octets: bytes) -> bool:
+    """Whether ``octets``, which have no line end, occur anywhere in ``source``, which is read for that."""
+    before = b""
+    for block in source.blocks():
+        if octets in before + block:
+            return True
+        before = (before + block)[-len(octets) :]
+    return False
 
 
 def _long_line(field: str) -> MessageError:

@@ -308,9 +308,12 @@ class Connection:
 
     def _extension_in_use(self) -> str | None:
         """The boldest one: without it the next connection shows whether the other is sound."""
-        if self.session is None or not self.session.capabilities.pipelining:
+        if self.session is None or self.pipeline is None:
             return None
-        return "CHUNKING" if self.session.capabilities.chunking else "PIPELINING"
+        capabilities = self.session.capabilities
+        if capabilities.chunking and (capabilities.pipelining or self.pipeline.owes_chunk):
+            return "CHUNKING"
+        return "PIPELINING" if capabilities.pipelining else None
 
     # -- details ---------------------------------------------------------------------------------------------------
 

@@ -141,6 +141,11 @@ class Pipeline:
         return head if isinstance(head, Phase) else head.stage
 
     @property
+    def owes_chunk(self) -> bool:
+        """Whether the server has been given a BDAT that it has not answered."""
+        return any(t.chunked and t.written == len(t.commands) for t in self.in_flight)
+
+    @property
     def in_flight(self) -> list[Transaction]:
         """The transactions that have no outcome yet, oldest first."""
         return [t for t in self._owed if isinstance(t, Transaction) and t.verdict is Verdict.OPEN]
@@ -155,9 +160,10 @@ class Pipeline:
                 else:
                     transaction.ahead = True
         # BDAT takes no terminator, and so nothing but octets whose number and line ends are known for sure.
-        transaction.chunked = self._chunking and isinstance(
-            transaction.content, (BytesContent, StreamedContent)
-        )
+        if not transaction.chunked:
+            transaction.chunked = self._chunking and isinstance(
+                transaction.content, (BytesContent, StreamedContent)
+            )
         self._owed.append(transaction)
         self._writing = transaction
         self._go_on(transaction)
@@ -272,7 +278,7 @@ class Pipeline:
         t.written += 1
         self._ends += 1
         content: Content = t.content
-        if isinstance(content, BytesContent) and not content.crlf_only:
+        if isinstance(content, BytesContent) and not (content.crlf_only or content.binary):
             content = BytesContent(with_crlf(content.data))
         # The server may answer as soon as it has the command.
         self._write(commands.bdat(content.size))

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from ..content import Content
+from ..content import BytesContent, Content, StreamedContent
 from ..errors import SendError, UnsupportedByServer
 from ..extensions import Extensions
 from ..results import Phase, Reply
@@ -134,7 +134,19 @@ def prepare(
                 f"the message has {size} octets, and the server takes {capabilities.size} at most",
                 phase=Phase.MAIL,
             )
-    if content.eight_bit:
+    binary = content.eight_bit and content.binary
+    if binary:
+        if not capabilities.binarymime:
+            raise UnsupportedByServer(
+                "a part has the transfer encoding 'binary', and the server does not offer BINARYMIME with CHUNKING "
+                "(RFC 3030), or they are switched off; use base64",
+                phase=Phase.MAIL,
+            )
+        parameters += " BODY=BINARYMIME"
+        if not isinstance(content, (BytesContent, StreamedContent)):
+            # BDAT says how many octets come, and this sees to it that no others do.
+            content = StreamedContent([content], eight_bit=True, binary=True)
+    elif content.eight_bit:
         if not capabilities.eight_bit_mime:
             raise UnsupportedByServer(
                 "the content has octets above 127, and the server does not offer 8BITMIME; "
@@ -155,4 +167,6 @@ def prepare(
         parameters += mail_parameters(extensions, capabilities, waited)
         wishes = rcpt_parameters(extensions, capabilities, recipients)
         rcpts = [commands.rcpt(*both) for both in zip(recipients, wishes, strict=True)]
-    return Transaction(commands.mail(sender, parameters, size=size), rcpts, content, token)
+    transaction = Transaction(commands.mail(sender, parameters, size=size), rcpts, content, token)
+    transaction.chunked = binary  # never by DATA (RFC 3030 §3)
+    return transaction

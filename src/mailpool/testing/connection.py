@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .actions import wire_form
-from .content import DotReader, bare_line_end
+from .content import DotReader, bare_line_end, wrong_lines
 from .dialogue import Dialogue, Mode, Step, Transaction
 from .faults import Action, Occurrence
 from .pace import Pace
@@ -309,8 +309,9 @@ class Connection(Wire):
     def _take_chunk(self) -> bool:
         if self.dialogue.chunk_left == 0:
             transaction = self.dialogue.transaction
-            if transaction and not self.dialogue.binary and bare_line_end(b"".join(transaction.content)):
-                self.complain("a bare CR or LF in the content")
+            if transaction and not self.dialogue.binary:
+                for words in wrong_lines(b"".join(transaction.content)):
+                    self.complain(words)
             step = self.dialogue.chunk_received()
             self._note("END" if step is None else step.at, last_of_group=not self.dialogue.may_pipeline)
             if step is not None:
@@ -334,14 +335,15 @@ class Connection(Wire):
 
     def _keep(self, piece: bytes) -> None:
         transaction = self.dialogue.transaction
+        if transaction is None:
+            return  # MAIL was refused, whatever it said of the chunk that had left with it
         if not self.dialogue.eight_bit and not piece.isascii():
             self.complain("octets above 127 in the content, and neither BODY nor SMTPUTF8 said so")
         if not self.dialogue.binary and b"\0" in piece:
             self.complain("a NUL in the content")
-        if transaction is not None:
-            transaction.size += len(piece)
-            if self._server.keep_content:
-                transaction.content.append(piece)
+        transaction.size += len(piece)
+        if self._server.keep_content:
+            transaction.content.append(piece)
 
     # Answering.
 

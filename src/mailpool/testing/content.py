@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 _UNSTUFFED = re.compile(rb"\r\n\.(?!\.)")
 _END = b"\r\n.\r\n"
@@ -13,6 +13,14 @@ def bare_line_end(data: bytes | bytearray) -> bool:
     """Whether a CR or LF stands alone in ``data``."""
     pairs = data.count(b"\r\n")
     return data.count(b"\r") != pairs or data.count(b"\n") != pairs
+
+
+def wrong_lines(data: bytes) -> Iterator[str]:
+    """What is wrong with the lines of a content, or of a piece of one, in words."""
+    if bare_line_end(data):
+        yield "a bare CR or LF in the content"
+    if max(map(len, data.split(b"\r\n"))) > 998:
+        yield "a line of content is longer than 998 octets"
 
 
 class DotReader:
@@ -49,10 +57,8 @@ class DotReader:
 
     def _hand_on(self, piece: bytes) -> None:
         """``piece`` starts with the line end before it and lacks its own."""
-        if bare_line_end(piece):
-            self._complain("a bare CR or LF in the content")
+        for words in wrong_lines(piece):
+            self._complain(words)
         if _UNSTUFFED.search(piece):
             self._complain("a line of content starts with a dot that is not doubled")
-        if max(map(len, piece.split(b"\r\n"))) > 998:
-            self._complain("a line of content is longer than 998 octets")
         self._take(piece.replace(b"\r\n.", b"\r\n")[2:] + b"\r\n")

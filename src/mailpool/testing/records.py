@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import email.parser
 import email.policy
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -39,6 +40,11 @@ class ReceivedMessage:
     @property
     def email(self) -> EmailMessage:
         """The content, parsed by the standard library."""
+        if (self.mail_parameters.get("BODY") or "").upper() == "BINARYMIME":
+            # Only this one of its parsers leaves line ends alone.
+            parser = email.parser.BytesFeedParser(EmailMessage, policy=email.policy.default)
+            parser.feed(self.content)
+            return parser.close()
         return email.message_from_bytes(self.content, policy=email.policy.default)
 
     @property

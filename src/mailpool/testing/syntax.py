@@ -18,10 +18,10 @@ _ORCPT = re.compile(r"[A-Za-z0-9-]+;.+")
 Parameters = dict[str, str | None]
 _Known = Mapping[str, tuple[str, re.Pattern[str] | None]]
 
-# Which extension a parameter belongs to, and what its value may be.
+# Which extensions a parameter belongs to, and what its value may be.
 _MAIL = {
     "SIZE": ("SIZE", re.compile(r"\d{1,20}")),
-    "BODY": ("8BITMIME", re.compile(r"7BIT|8BITMIME|BINARYMIME", re.IGNORECASE)),
+    "BODY": ("8BITMIME BINARYMIME", re.compile(r"7BIT|8BITMIME|BINARYMIME", re.IGNORECASE)),
     "SMTPUTF8": ("SMTPUTF8", None),
     "RET": ("DSN", re.compile(r"FULL|HDRS", re.IGNORECASE)),
     "ENVID": ("DSN", _XTEXT),
@@ -59,8 +59,10 @@ def parse_mail(rest: str, announced: dict[str, str]) -> tuple[str, Parameters]:
     """The reverse-path and the parameters of ``MAIL``; ``rest`` is what follows the verb."""
     address, parameters = _parse("FROM:", rest, announced, _MAIL)
     body = parameters.get("BODY")
-    if body is not None and body.upper() == "BINARYMIME" and "BINARYMIME" not in announced:
-        raise Refused("555 5.5.4 BODY=BINARYMIME was not announced")
+    wide = None if body is None or body.upper() == "7BIT" else body.upper()
+    # RFC 3030 §3: BINARYMIME is nothing without CHUNKING.
+    if wide and (wide not in announced or (wide == "BINARYMIME" and "CHUNKING" not in announced)):
+        raise Refused(f"555 5.5.4 BODY={wide} was not announced")
     return address, parameters
 
 
@@ -106,8 +108,8 @@ def _parameters(text: str, announced: dict[str, str], known: _Known) -> Paramete
         if found is None:
             raise Refused("501 5.5.4 malformed parameter")
         name, value = found[1].upper(), found[2]
-        extension, values = known.get(name, ("", None))
-        if extension not in announced:
+        extensions, values = known.get(name, ("", None))
+        if announced.keys().isdisjoint(extensions.split()):
             raise Refused(f"555 5.5.4 parameter {name} is not known here")
         if name in parameters:
             raise Refused(f"501 5.5.4 parameter {name} comes twice")

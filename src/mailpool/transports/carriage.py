@@ -116,11 +116,11 @@ class Carriage:
         if self._quota_error is not None and self._quota_until > now:
             self._ledger.settle(delivery, self._out_of_quota(self._quota_error, delivery))
             return delivery.future
-        if sealed.extensions is not None and (lacking := self._lacking(sealed.extensions)):
+        if (sealed.extensions is not None or sealed.content.binary) and (lacking := self._lacking(sealed)):
             self._ledger.settle(
                 delivery,
                 UnsupportedByServer(
-                    f"the message asks for {' and '.join(lacking)}, which {name_of(self._carrier)} does not do",
+                    f"the message needs {' and '.join(lacking)}, which {name_of(self._carrier)} does not do",
                     phase=Phase.HANDOVER,
                     message_id=sealed.message_id,
                 ),
@@ -131,10 +131,12 @@ class Carriage:
         self._alarm.soon()
         return delivery.future
 
-    def _lacking(self, extensions: Extensions) -> list[str]:
-        """What a message asks for, and cannot do without, that the carrier does not know."""
+    def _lacking(self, sealed: Sealed) -> list[str]:
+        """What a message needs, and cannot do without, that the carrier does not know."""
+        extensions = sealed.extensions or Extensions()
         known = {*getattr(self._carrier, "extensions", ()), *extensions.optional}
-        return [keyword for keyword in extensions.asked if keyword not in known]
+        needed = (*extensions.asked, "BINARYMIME") if sealed.content.binary else extensions.asked
+        return [keyword for keyword in needed if keyword not in known]
 
     def is_idle(self) -> bool:
         """Whether there is room for more messages (P-20)."""

@@ -17,8 +17,9 @@ class Carrier(Protocol):
 
     ``name``            what logs and ``stats`` call it; without it, the name of its class
     ``max_recipients``  the most of one ``deliver``; a message with more comes in several calls and has one result
-    ``extensions``      keywords of the SMTP extensions that it does for ``sealed.extensions``, such as ``{"DSN"}``. A message
-                        that needs another is not given to it
+    ``extensions``      keywords of the SMTP extensions that it does for ``sealed.extensions``, such as ``{"DSN"}``, and
+                        ``"BINARYMIME"`` if it keeps every octet of a content that is ``binary``. A message that needs
+                        another is not given to it
     ``rates``           an async method that returns a sequence of `Rate`, what the other side allows now. It is asked
                         before the first message and again after ``rates_every`` seconds (3,600)
     ``verify``          an async method that looks whether mail could go out, and returns a text that says what it found

@@ -60,6 +60,8 @@ class FileCarrier:
         self._maildir = format == "maildir"
         self._newline = checked_newline(newline) if newline is not None else "lf" if self._maildir else "crlf"
         self._sync = sync
+        # With other line ends a binary part would be another one.
+        self.extensions = frozenset(("BINARYMIME",) if self._newline == "crlf" else ())
 
     async def deliver(self, sealed: Sealed, /) -> SendResult:
         # In a thread, for a disk may take its time; and what a thread has begun it also ends.

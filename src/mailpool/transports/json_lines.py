@@ -34,6 +34,7 @@ class JSONCarrier:
     """
 
     name = "json"
+    extensions = frozenset(("BINARYMIME",))
 
     def __init__(
         self,

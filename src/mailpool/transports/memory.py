@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import email.parser
 import email.policy
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -23,16 +24,23 @@ class KeptMessage:
     ``raw``       the octets, with CRLF
     ``envelope``  who it is from and to, Bcc included, which is in no header
     ``extensions``  what the message asks of the server besides, as in ``Sealed``
+    ``binary``    whether it has parts in the transfer encoding ``binary``
     """
 
     envelope: Envelope
     raw: bytes
     message_id: str
     extensions: Extensions | None = None
+    binary: bool = False
 
     @property
     def email(self) -> EmailMessage:
         """The octets, parsed by the standard library."""
+        if self.binary:
+            # Only this one of its parsers leaves line ends alone.
+            parser = email.parser.BytesFeedParser(EmailMessage, policy=email.policy.default)
+            parser.feed(self.raw)
+            return parser.close()
         return email.message_from_bytes(self.raw, policy=email.policy.default)
 
     @property
@@ -66,7 +74,7 @@ class MemoryCarrier:
     """Keeps every message in ``messages``, in the order in which they were sent."""
 
     name = "memory"
-    extensions = frozenset(("DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY", "FUTURERELEASE"))
+    extensions = frozenset(("DSN", "REQUIRETLS", "MT-PRIORITY", "DELIVERBY", "FUTURERELEASE", "BINARYMIME"))
 
     def __init__(self) -> None:
         self.messages: list[KeptMessage] = []
@@ -77,7 +85,13 @@ class MemoryCarrier:
 
     async def deliver(self, sealed: Sealed, /) -> SendResult:
         self.messages.append(
-            KeptMessage(sealed.envelope, whole(sealed.content), sealed.message_id, sealed.extensions)
+            KeptMessage(
+                sealed.envelope,
+                whole(sealed.content),
+                sealed.message_id,
+                sealed.extensions,
+                sealed.content.binary,
+            )
         )
         return all_accepted(sealed, "250 2.0.0 kept in memory")
 

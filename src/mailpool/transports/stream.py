@@ -49,6 +49,8 @@ class StreamCarrier:
         self._newline = checked_newline(newline)
         self._envelopes = envelopes
         self._turn = asyncio.Lock()
+        # With other line ends a binary part would be another one.
+        self.extensions = frozenset(("BINARYMIME",) if self._newline == "crlf" else ())
 
     async def deliver(self, sealed: Sealed, /) -> SendResult:
         await finished(self._write(sealed))  # half a message would spoil the next one

@@ -77,8 +77,16 @@ def signed(content: Content, keys: Sequence[LoadedKey], now: int) -> Content:
     are no part of it (RFC 6376 §5.3). Signatures that it has already stay, and are not signed.
 
     :param now: the time for ``t=`` and ``x=``, in seconds since 1970
-    :raises MessageError: the message has no From, a key failed, or the content cannot be read; it is not sent unsigned
+    :raises MessageError: the message is binary, has no From, a key failed, or the content cannot be read; it is not
+        sent unsigned
     """
+    if content.binary:
+        # A relay whose next server lacks BINARYMIME recodes it, and every signature is void (RFC 3030 §3).
+        raise MessageError(
+            "dkim: a message with parts in the transfer encoding 'binary' cannot be signed; use base64 for them, or "
+            "say dkim=False",
+            field="dkim",
+        )
     forms = {key.key.canonicalization.partition("/")[2] for key in keys}
     hashes = {form: BodyHash(relaxed=form == "relaxed") for form in forms}
     try:

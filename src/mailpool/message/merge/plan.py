@@ -27,7 +27,7 @@ from ..list_headers import list_headers
 from ..message_body import usual_body
 from ..message_ids import checked_token, new_message_id
 from ..participants import participants
-from ..parts import Leaf, leaves
+from ..parts import BARE, Leaf, leaves
 from .pattern import Pattern
 from .text_part import TextPart, Values, encoding_line
 
@@ -110,7 +110,7 @@ class Plan:
             envelope, content, identity = composed(fields, unusual, _NOW, lambda: _STEM, _MARK, access)
         except MessageError:
             raise NoPlan from None  # the messages will say themselves what is wrong, if it is not the marks
-        if content.utf8_headers or envelope.utf8 or not isinstance(content, BytesContent):
+        if content.utf8_headers or content.binary or envelope.utf8 or not isinstance(content, BytesContent):
             raise NoPlan
         units = {"to": f"To: {_TO}\r\n", "identity": f"Message-ID: {identity}\r\n"}
         self._dated = "date" in fields
@@ -131,7 +131,7 @@ class Plan:
         if isinstance(root, Leaf) and parts:
             self._pieces[-1] = b""  # the last line end, which the composer adds to a text without one
         # Where a boundary could occur by chance (HDR-15).
-        bare = [leaf.body for leaf in leaves(root) if leaf.encoding in ("7bit", "8bit")]
+        bare = [leaf.body for leaf in leaves(root) if leaf.encoding in BARE]
         self._bare = b"\n".join([body for body in bare if isinstance(body, bytes)])
         self._eight_bit = content.eight_bit
         known = split_headers(fields)[0] if "headers" in fields else fields

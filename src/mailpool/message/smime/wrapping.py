@@ -31,7 +31,7 @@ def protected(content: Content, smime: LoadedSmime, now: datetime.datetime, toke
     outer, entity = _parted(b"".join(content.blocks()))
     try:
         if smime.sign is not None:
-            entity = _signed(entity, smime, token)
+            entity = _signed(entity, smime, token, content.binary)
         if smime.encrypt is not None:
             entity = _part(
                 'application/pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"',
@@ -64,8 +64,13 @@ def _parted(octets: bytes) -> tuple[bytes, bytes]:
     return b"".join(outer), b"".join([*inner, b"\r\n", body])
 
 
-def _signed(entity: bytes, smime: LoadedSmime, token: str) -> bytes:
+def _signed(entity: bytes, smime: LoadedSmime, token: str, binary: bool) -> bytes:
     assert smime.sign is not None
+    if binary:
+        raise MessageError(
+            "smime: parts in the transfer encoding 'binary' cannot be signed; use base64 for them, or say smime=False",
+            field="smime",
+        )
     if not entity.isascii():
         # A relay without 8BITMIME recodes it, and the signature is void (RFC 1847 §2.1).
         raise MessageError(
