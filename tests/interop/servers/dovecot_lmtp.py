@@ -92,7 +92,7 @@ class DovecotLmtp:
                     _USER.format(name=name, home=self.home, quota=bound) for name, bound in quotas.items()
                 )
             )
-            self._process = run_dovecot(root, self.home, _CONFIGURATION, _as_if_installed(root))
+            self._process = run_dovecot(root, self.home, _CONFIGURATION, as_if_installed(root))
             wait_for(self.socket, self._process, self.home)
         except BaseException:
             self.__exit__()
@@ -119,7 +119,7 @@ class DovecotLmtp:
         return path.read_text() if path.exists() else ""
 
 
-def _as_if_installed(root: Path) -> list[str | Path]:
+def as_if_installed(root: Path) -> list[str | Path]:
     """What runs a command that sees the files in /usr/lib, where this program looks whatever its settings say.
 
     The mount is seen by that command and what it starts, and by nobody else.
