@@ -48,6 +48,23 @@ def _kinds_by_name(right: Read, read: Read) -> Read:
     return dataclasses.replace(right, parts=tuple(guessed))
 
 
+def _a_line_end_more(last: bytes) -> Callable[[Read, Read], Read]:
+    """For parts whose last octet is ``last``."""
+
+    def makes(right: Read, read: Read) -> Read:
+        if len(right.parts) != len(read.parts):
+            return right
+        parts = [
+            dataclasses.replace(part, content=found.content)
+            if part.content[-1:] == last and found.content == part.content + b"\r\n"
+            else part
+            for part, found in zip(right.parts, read.parts, strict=True)
+        ]
+        return dataclasses.replace(right, parts=tuple(parts))
+
+    return makes
+
+
 def _without_embedded(right: Read, read: Read) -> Read:
     parts = [
         dataclasses.replace(part, content=b"") if part.content_type == "message/rfc822" else part
@@ -64,6 +81,12 @@ DEFECTS = [
         "mailparser",
         "an empty text is none, or an empty line; an empty page is none",
         _nothing,
+    ),
+    Defect("mailparser", "an empty part without an encoding is an empty line", _a_line_end_more(b"")),
+    Defect(
+        "Email::MIME",
+        "after CR the line end before a boundary is taken for the part's own",
+        _a_line_end_more(b"\r"),
     ),
     Defect(
         "mailparser",

@@ -124,6 +124,7 @@ def octets(dice: random.Random) -> bytes:
             b"\n",
             b"a\nb",
             b"a\r\nb\rc",
+            b"\0\r",
             dice.randbytes(57),
             dice.randbytes(58),
             dice.randbytes(dice.randint(0, 3000)),
@@ -262,6 +263,20 @@ def inline(dice: random.Random) -> tuple[dict[str, Any], Read]:
     picture = {"content": image, "cid": "one@x.example", "filename": name, "content_type": "image/png"}
     return {"html": html, "attachments": [picture]}, Read(
         html=html, parts=(Part(name, "image/png", image, "one@x.example"),)
+    )
+
+
+@shape(60)
+def binary_parts(dice: random.Random) -> tuple[dict[str, Any], Read]:
+    """Parts without any encoding (RFC 3030), among others."""
+    given, read = files(dice)
+    for file in given:
+        if dice.random() < 0.8:
+            file["transfer_encoding"] = "binary"
+    text, html = a_text(dice), a_text(dice)
+    return (
+        {"text": text, "html": html, "attachments": given, "encoding": dice.choice((None, "binary"))},
+        Read(text=text, html=html, parts=read),
     )
 
 

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from email.header import decode_header, make_header
 from email.message import EmailMessage
-from email.parser import BytesParser, Parser
+from email.parser import BytesFeedParser, BytesParser, Parser
 from email.utils import getaddresses
 from pathlib import Path
 from typing import ClassVar
@@ -35,6 +35,11 @@ class StandardLibrary(Reader):
     @staticmethod
     def _parsed(octets: bytes) -> EmailMessage:
         policy = email.policy.default
+        if b"\nContent-Transfer-Encoding: binary\r\n" in octets:
+            # The others change line ends.
+            feed = BytesFeedParser(EmailMessage, policy=policy)
+            feed.feed(octets)
+            return feed.close()
         # The parser of octets does not know of RFC 6532, the one of texts does.
         if octets.partition(b"\r\n\r\n")[0].isascii():
             return BytesParser(EmailMessage, policy=policy).parsebytes(octets)
