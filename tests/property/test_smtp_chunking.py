@@ -201,8 +201,12 @@ class Server:
         self._forget()
 
 
-def normal(content: bytes) -> bytes:
-    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+def sent(content: Content) -> bytes:
+    """The octets as they leave: with CRLF for each line end, but for what is binary."""
+    data = b"".join(content.blocks())
+    if content.binary:
+        return data
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
 class ChunkingAgainstServer(RuleBasedStateMachine):
@@ -212,9 +216,13 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
         one_piece=st.sampled_from([10, 262_144]),
         keeps_sender=st.booleans(),
         lmtp=st.sampled_from([False, False, True]),
+        pipelining=st.sampled_from([True, True, True, False]),
     )
-    def start(self, depth: int, window: int, one_piece: int, keeps_sender: bool, lmtp: bool) -> None:
+    def start(
+        self, depth: int, window: int, one_piece: int, keeps_sender: bool, lmtp: bool, pipelining: bool
+    ) -> None:
         self.lmtp = lmtp
+        self.pipelining = pipelining  # without it only what is binary goes by BDAT
         self.saved = pipeline_module.WINDOW, pipeline_module.ONE_PIECE
         pipeline_module.WINDOW, pipeline_module.ONE_PIECE = window, one_piece
         self.depth, self.keeps_sender = depth, keeps_sender
@@ -224,7 +232,7 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
         self.connect()
 
     def connect(self) -> None:
-        self.pipeline = Pipeline(pipelining=True, chunking=True, depth=self.depth, lmtp=self.lmtp)
+        self.pipeline = Pipeline(pipelining=self.pipelining, chunking=True, depth=self.depth, lmtp=self.lmtp)
         self.server = Server(self.meant, self.numbers, keeps_sender=self.keeps_sender, lmtp=self.lmtp)
         self.handed = bytearray()
         self.ended: list[str] = []
@@ -253,16 +261,22 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
     @rule(
         count=st.sampled_from([1, 1, 1, 2, 3, 6]),
         tail=st.sampled_from(TAILS),
-        kind=st.sampled_from(["usual", "usual", "usual", "empty", "by DATA", "by DATA", "cautious"]),
+        kind=st.sampled_from(
+            ["usual", "usual", "usual", "empty", "by DATA", "by DATA", "cautious", "binary", "binary"]
+        ),
         moves=MOVES,
     )
     def begin(self, count: int, tail: bytes, kind: str, moves: list[tuple[str, int]]) -> None:
         name = f"t{len(self.meant)}"
         data = b"" if kind == "empty" else name.encode() + b" is me" + tail
-        content: Content = Streamed(data) if kind == "by DATA" else BytesContent(data)
+        binary = kind == "binary"
+        content: Content = BytesContent(data, eight_bit=binary, binary=binary)
+        if kind == "by DATA":
+            content = Streamed(data)
         rcpts = [b"RCPT TO:<%d@%s>\r\n" % (i, name.encode()) for i in range(count)]
         t = Transaction(b"MAIL FROM:<%s@x>\r\n" % name.encode(), rcpts, content, name)
         t.cautious = kind == "cautious"
+        t.chunked = binary
         self.meant[name] = Meant()
         self.open[name] = t
         self.pipeline.begin(t)
@@ -362,7 +376,7 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
 
     def handed_out(self, t: Transaction) -> bool:
         """Whether everything up to the end of this message was written."""
-        data = normal(t.content.data)  # type: ignore[attr-defined]
+        data = sent(t.content)
         start = self.handed.find(t.commands[0])
         if t.chunked:
             end = b"BDAT %d LAST\r\n%s" % (len(data), data)
@@ -377,7 +391,8 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
             accepted = [index for index, reply in meant.rcpts.items() if reply.is_success]
             late = {index for index, reply in meant.ends.items() if not reply.is_success}
             assert recipients == [(t.token, index) for index in accepted if index not in late]
-            data = normal(t.content.data)  # type: ignore[attr-defined]
+            data = sent(t.content)
+            assert t.chunked or not t.content.binary
             if not t.chunked and data and not data.endswith(b"\r\n"):
                 data += b"\r\n"
             assert content == data
