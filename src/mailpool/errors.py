@@ -141,7 +141,7 @@ class QuotaExceeded(Deferred):
 
 
 class UnsupportedByServer(Rejected):
-    """The message needs an extension that the server does not offer (SMTPUTF8, 8BITMIME) or is over its SIZE."""
+    """The message needs an extension that the server does not offer (SMTPUTF8, 8BITMIME, BINARYMIME) or is over its SIZE."""
 
 
 class ConnectionFailed(SendError):

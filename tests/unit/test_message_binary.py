@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import email.policy
 import re
+import tracemalloc
 from collections.abc import Iterator
 from email.message import EmailMessage
 from email.parser import BytesFeedParser
@@ -179,6 +180,20 @@ def test_a_large_file_is_not_read_before_it_is_sent(tmp_path: Path) -> None:
     path.write_bytes(bytes(LARGE + 2))
     with pytest.raises(MessageError, match="has changed"):
         octets(result)
+
+
+def test_memory_stays_flat_over_a_large_file(tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    with path.open("wb") as file:
+        file.truncate(32 * 1_048_576)
+    tracemalloc.start()
+    try:
+        result = sealed(text="x", attachments=[{"path": path, "transfer_encoding": "binary"}])
+        size = sum(map(len, result.content.blocks()))
+        assert tracemalloc.get_traced_memory()[1] < 1_048_576
+    finally:
+        tracemalloc.stop()
+    assert size == result.content.size > 32 * 1_048_576
 
 
 @pytest.mark.parametrize("kind", ["message/rfc822", "text/csv"])
