@@ -496,7 +496,12 @@ removal(
     "ADR-12",
     "the greatest length of an address",
     (MAILBOX, "    if len(normal.encode()) > MAX_ADDRESS:", "    if False:"),
-    (MAILBOX, "    if plain is not None and len(address) <= MAX_ADDRESS:", "    if plain is not None:"),
+    (
+        "address/syntax.py",
+        " if plain is not None and len(text) <= MAX_ADDRESS else",
+        " if plain is not None else",
+    ),
+    (GRAMMAR, "    if match is None or len(text) > MAX_ADDRESS:", "    if match is None:"),
     (GRAMMAR, "if simple is not None and simple.end() - position <= MAX_ADDRESS:", "if simple is not None:"),
 )
 removal(
@@ -521,9 +526,9 @@ removal(
     "ADR-14",
     "the case of a local part is kept",
     (
-        MAILBOX,
-        '        return f"{plain[1]}@{plain[2].lower()}"',
-        '        return f"{plain[1].lower()}@{plain[2].lower()}"',
+        "address/syntax.py",
+        'return f"{plain[1]}@{plain[2].lower()}"',
+        'return f"{plain[1].lower()}@{plain[2].lower()}"',
     ),
 )
 removal(
