@@ -185,11 +185,10 @@ class Pace:
                 self.paused_until = max(self.paused_until, now + hint)
             return
         self._pauses += 1
-        self.paused_until = now + (
-            hint
-            if hint is not None
-            else half_jitter(self._pauses, dice, base=self._first_pause(), cap=_LONGEST_PAUSE)
-        )
+        own = half_jitter(self._pauses, dice, base=self._first_pause(), cap=_LONGEST_PAUSE)
+        if hint is not None:  # taken at its word, until that has proved wrong
+            own = hint if self._pauses == 1 else max(hint, own)
+        self.paused_until = now + own
         if self._since == math.inf:  # the first time: what it bears is counted from now on
             self._since = now
         elif self._accepted and now - self._since >= self._shortest_look():

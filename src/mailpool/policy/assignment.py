@@ -200,9 +200,12 @@ def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[
     if lane.adaptive is not None and lane.adaptive.since is not None:
         for head in lane.heads():
             at = max(head.waiting_since, lane.adaptive.since) + state.throttle_wait
-            if at <= now:
+            if at > now:
+                wake = min(wake, at)
+            elif (
+                now < lane.adaptive.quiet_until
+            ):  # and afterwards somebody has to try, or nothing would ever go again
                 return GiveUp(lane, head), wake
-            wake = min(wake, at)
 
     # A message that travels alone needs an idle connection; until there is one, the others go on.
     if lane.alone and not lane.idle and lane.hungry and lane.reserved is None:

@@ -16,7 +16,7 @@ from ..results import Outcome, Phase, Reply
 
 # A hostile reply may be long, and may ask us to wait for ever.
 _MOST_TEXT = 2_000
-_LONGEST_WAIT = 86_400.0
+LONGEST_WAIT = 86_400.0
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)")
 # The address that the server repeats was chosen by somebody else: <throttled@example.org> says nothing about us.
@@ -344,9 +344,9 @@ def _hint(outcome: Outcome, text: str) -> float | None:
 def _retry_after(text: str) -> float | None:
     if hint := _HINT.search(text):
         number = 1.0 if hint["number"].startswith("a") else float(hint["number"])
-        return min(number * _unit(hint["unit"]), _LONGEST_WAIT)
+        return min(number * _unit(hint["unit"]), LONGEST_WAIT)
     if hint := _BARE_HINT.search(text):
-        return min(float(hint["number"]), _LONGEST_WAIT)
+        return min(float(hint["number"]), LONGEST_WAIT)
     return None
 
 

@@ -124,12 +124,12 @@ class Queue:
             self.room.lost()
 
     def of(self, lane: Lane) -> list[Delivery]:
-        """Everybody of ``lane`` who waits, be it in front of the door."""
+        """Everybody of ``lane`` who waits, be it in front of the door; not those that closing has settled."""
         held_back = (
             [delivery for delivery in self._overflow if delivery.lane is lane] if lane.held_back else []
         )
         everybody = [*lane.alone, *lane.line, *(entry[2] for entry in lane.sleeping), *held_back]
-        return [delivery for delivery in everybody if not delivery.gone]
+        return [delivery for delivery in everybody if not (delivery.gone or delivery.settled)]
 
     # -- out -------------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from ..pool.queue import Queue
 from ..pool.settlement import pool_closed, quota_lasts, told
 from ..pool.statistics import Counts, Histogram, PoolStats
 from ..results import Phase, SendResult
+from .arguments import checked_count
 from .carrier import Carrier, name_of
 from .handover import Handover, absorb, final, note_final, outcome_of
 from .pacing import Pacing
@@ -64,6 +65,8 @@ class Carriage:
         *,
         dice: Callable[[], float] = random.random,
     ) -> None:
+        if most := getattr(carrier, "max_recipients", None):
+            checked_count(f"max_recipients of {name_of(carrier)}", most)
         self._carrier = carrier
         self._options = options
         self._notify = notify
@@ -85,6 +88,7 @@ class Carriage:
         self._under_way: dict[Delivery, Handover] = {}
         self._quota_until = -math.inf
         self._quota_error: QuotaExceeded | None = None
+        self._throttled: Throttled | None = None  # the last of them
         self._shutting_down: asyncio.Task[None] | None = None
         self._alarm.soon()
 
@@ -114,7 +118,7 @@ class Carriage:
             sealed, lane=self._lane, future=Pending(loop=self._loop), now=now, priority=priority
         )
         if self._quota_error is not None and self._quota_until > now:
-            self._ledger.settle(delivery, self._out_of_quota(self._quota_error, delivery))
+            self._ledger.settle(delivery, self._untried(self._quota_error, delivery, self._quota_until))
             return delivery.future
         if (sealed.extensions is not None or sealed.content.binary) and (lacking := self._lacking(sealed)):
             self._ledger.settle(
@@ -166,7 +170,7 @@ class Carriage:
             self._pacing.refresh(now)
             at = self._pacing.ready_at(now, delivery.weight)
             if at > now:
-                wake = at
+                wake = min(at, self._give_up(now))
                 break
             self._begin(self._queue.take(lane, alone=bool(lane.alone)), now)
         if lane.sleeping:
@@ -214,6 +218,7 @@ class Carriage:
         if isinstance(outcome, Throttled | QuotaExceeded):
             self._notify("throttled", outcome)
         if isinstance(outcome, Throttled):
+            self._throttled = outcome
             self._pacing.throttled(handover.begun_at, now, outcome.retry_after)
             note_final(delivery, outcome)
             if delivery.pending and self._again(delivery, outcome, now):
@@ -260,7 +265,7 @@ class Carriage:
         elif self._closing.closed:
             self._settle(delivery, pool_closed(delivery))
         elif isinstance(outcome, QuotaExceeded):
-            self._settle(delivery, self._out_of_quota(outcome, delivery))
+            self._settle(delivery, self._untried(outcome, delivery, now))
         else:
             delivery.continues = True  # the same attempt goes on
             self._queue.put_first(delivery, alone=True)
@@ -276,9 +281,24 @@ class Carriage:
         self._quota_error = error
         for delivery in self._queue.of(self._lane):
             self._queue.leave(delivery)
-            self._settle(delivery, self._out_of_quota(error, delivery))
+            self._settle(delivery, self._untried(error, delivery, self._quota_until))
 
-    def _out_of_quota(self, error: QuotaExceeded, delivery: Delivery) -> SendResult | BaseException:
+    def _give_up(self, now: float) -> float:
+        """Nothing is taken: end those that have waited too long for that (P-19a). Returns when to look again."""
+        since, error = self._pacing.throttled_since, self._throttled
+        if since is None or error is None or now >= self._pacing.paused_until:
+            return math.inf
+        wake = math.inf
+        for head in self._lane.heads():
+            at = max(head.waiting_since, since) + self._options.max_throttle_wait
+            if at <= now:
+                self._queue.leave(head)
+                self._settle(head, self._untried(error, head, self._pacing.paused_until))
+            wake = min(wake, at)
+        return wake
+
+    def _untried(self, error: SendError, delivery: Delivery, until: float) -> SendResult | BaseException:
+        """What ended another message ends this one as well; ``until`` is when that is over."""
         if delivery.outcomes:
             # Some have it: a result, with the others refused (P-15).
             delivery.batch = delivery.pending
@@ -286,7 +306,7 @@ class Carriage:
             return final(delivery, self._loop.time())
         copy = told(error, delivery)
         if error.retry_after is not None:
-            copy.retry_after = max(0.0, self._quota_until - self._loop.time()) or error.retry_after
+            copy.retry_after = max(0.0, until - self._loop.time()) or error.retry_after
         return copy
 
     def recall(self, error: SendError) -> None:

@@ -28,7 +28,7 @@ from ..pool.ledger import Ledger, Whereabouts
 from ..pool.pending import Pending
 from ..pool.queue import Queue
 from ..pool.room import Room
-from ..pool.settlement import pool_closed, told
+from ..pool.settlement import deadline_exceeded, pool_closed, told
 from ..pool.statistics import Counts, Histogram, PoolStats
 from ..results import Phase, SendResult
 from .adding_up import sum_of
@@ -81,8 +81,9 @@ class Failover:
         self._closing = Closing(self._queue, self._ledger, self._room)
         self._alarm = Alarm(self._run)
         self._waited = Histogram()
-        self._down_since: float | None = None  # when the last relay that was up went down
-        self._sweep_at = 0.0  # when to look for those that have waited too long, while no relay is up
+        self._alone = False  # no relay is up
+        self._some_down = False
+        self._sweep_at = math.inf  # when to look for those that have waited too long for a relay to be up
         self._running = False
         self._relays: list[Relay] = []
         for relay in plan.relays:
@@ -125,6 +126,7 @@ class Failover:
         )
         self._queue.append(traveller, may_wait=may_wait)
         self._ledger.enter(traveller, deadline)
+        self._sweep_after_wait(now)
         self._run()
         return traveller.future
 
@@ -167,7 +169,7 @@ class Failover:
                     break
                 self._queue.take(lane, alone=False)
                 self._give(head, relay, now)
-            if self._down_since is not None and self._sweep_at <= now:
+            if self._sweep_at <= now:
                 self._sweep_at = self._give_up(now)
             if not self._room.is_there():
                 self._room.lost()
@@ -178,18 +180,21 @@ class Failover:
 
     def _choose(self, traveller: Traveller | None, now: float, *, takes: bool = False) -> Relay | None:
         """The relay for a message, or for one that has been nowhere yet. ``takes``: it is given one."""
-        admitted = []
-        alone = self._down_since is not None
+        admitted: list[int] = []
+        spared: list[int] = []
+        others_up = False
         for index, relay in enumerate(self._relays):
-            if not relay.breaker.admits(now, alone=alone):
+            if traveller is not None and not traveller.may_go_to(relay):
                 continue
-            if traveller is not None and (
-                relay in traveller.refused_by
-                or relay in traveller.failed_on
-                or (traveller.auth is not None and not relay.takes_logins)
-            ):
-                continue
-            admitted.append(index)
+            to = admitted
+            if traveller is not None and relay in traveller.failed_on:
+                to = spared
+            else:
+                others_up = others_up or relay.down_since is None
+            if relay.breaker.admits(now, alone=self._alone):
+                to.append(index)
+        if not (admitted or others_up):
+            admitted = spared  # where it has failed comes after the others, and they may be down for long
         with_room = [index for index in admitted if self._relays[index].transport.is_idle()]
         chosen = choose(self._plan.strategy, self._shares, admitted, with_room)
         if chosen is None:
@@ -223,9 +228,9 @@ class Failover:
                 wake = min(wake, relay.look(now))
             # Without room somebody may wait for it, to pull.
             if relay.breaker.health is Health.DOWN and (self._lane.waiting or not self._room.told):
-                opens_at = relay.breaker.opens_at(alone=self._down_since is not None)
+                opens_at = relay.breaker.opens_at(alone=self._alone)
                 wake = min(wake, opens_at if opens_at > now else math.inf)
-        if self._down_since is not None and self._lane.waiting:
+        if self._lane.waiting:
             wake = min(wake, self._sweep_at)
         if self._lane.sleeping:
             wake = min(wake, self._lane.sleeping[0][0])
@@ -260,7 +265,7 @@ class Failover:
             self._move(
                 traveller,
                 relay,
-                next_step(traveller, relay, case, self._open_to(traveller), self._options, now),
+                next_step(traveller, relay, case, self._relays, self._options, now),
             )
             relay.showed(
                 sign,
@@ -270,13 +275,17 @@ class Failover:
             )
         self._alarm.soon()
 
-    def _open_to(self, traveller: Traveller) -> frozenset[Relay]:
-        return frozenset(relay for relay in self._relays if traveller.auth is None or relay.takes_logins)
-
     def _move(self, traveller: Traveller, relay: Relay, step: Next) -> None:
         now = self._loop.time()
         if step is Next.SETTLE:
             self._settle(traveller, result(traveller, now), now)
+            return
+        if traveller.until is not None and traveller.until <= now:
+            # It passed in the same moment, and the relay had it then: nobody else would tell.
+            seconds = traveller.until - traveller.queued_at
+            self._ledger.settle(
+                traveller, deadline_exceeded(traveller, seconds, Phase.QUEUE, on_its_way=False)
+            )
             return
         relay.moved_on += 1
         if self._closing.closed:
@@ -289,6 +298,7 @@ class Failover:
         if step is Next.ROUND:
             wait = message_backoff(traveller.rounds, self._dice())
         self._queue.put_to_sleep(traveller, now + wait)
+        self._sweep_after_wait(now)
 
     def _settle(self, traveller: Traveller, outcome: SendResult | BaseException, now: float) -> None:
         if isinstance(outcome, SendResult):
@@ -302,20 +312,38 @@ class Failover:
         self._ledger.settle(traveller, outcome)
 
     def _give_up(self, now: float) -> float:
-        """No relay is up: end those that have waited too long (P-19). Returns when to look again."""
-        assert self._down_since is not None
-        wait = self._options.connection_wait
-        wake = now + wait
-        waiting = self._queue.of(self._lane)
+        """End those that have waited too long for a relay to be up (P-19). Returns when to look again."""
+        wake = math.inf
+        waiting = self._queue.of(self._lane) if self._some_down else []
         for traveller in waiting:
             assert isinstance(traveller, Traveller)
-            until = max(traveller.queued_at, self._down_since) + wait
+            since = self._stranded_since(traveller)
+            if since is None:
+                continue
+            until = since + self._options.connection_wait
             if until > now:
                 wake = min(wake, until)
                 continue
             self._queue.leave(traveller)
             self._ledger.settle(traveller, told(self._why_down(traveller), traveller))
         return max(wake, now + _SWEEP) if len(waiting) > 100 else wake
+
+    def _stranded_since(self, traveller: Traveller) -> float | None:
+        """Since when it waits and no relay that may carry it is up; None while one is."""
+        since = traveller.queued_at
+        if traveller.refused_by and traveller.failed_at is not None:
+            since = traveller.failed_at  # before that it had others
+        for relay in self._relays:
+            if traveller.may_go_to(relay):
+                if relay.down_since is None:
+                    return None
+                since = max(since, relay.down_since)
+        return since
+
+    def _sweep_after_wait(self, now: float) -> None:
+        """Some message may wait for a relay to be up from now on."""
+        if self._some_down:
+            self._sweep_at = min(self._sweep_at, now + self._options.connection_wait)
 
     def _why_down(self, traveller: Traveller) -> SendError:
         if isinstance(traveller.error, SendError):
@@ -334,6 +362,7 @@ class Failover:
         if event == "clear" and any(other.transport.stats().connections for other in self._relays):
             return
         if event == "detached" and isinstance(details[1], SendResult):
+            relay.sent += 1
             # Its caller was told that it had given it up.
             self._counts.sent += 1
             self._counts.failed -= 1
@@ -341,11 +370,9 @@ class Failover:
 
     def _health_changed(self, relay: Relay, error: SendError | None) -> None:
         up = relay.breaker.health is Health.UP
-        if any(other.breaker.health is Health.UP for other in self._relays):
-            self._down_since = None
-        elif self._down_since is None:
-            self._down_since = self._loop.time()
-            self._sweep_at = self._down_since + self._options.connection_wait
+        down = [other.breaker.health is not Health.UP for other in self._relays]
+        self._alone, self._some_down = all(down), any(down)
+        self._sweep_after_wait(self._loop.time())
         if up:
             self._notify("relay_up", relay.name)
         else:

@@ -17,6 +17,7 @@ from ..errors import (
     SendError,
     Throttled,
 )
+from ..policy.meaning import LONGEST_WAIT
 from ..pool.delivery import Delivery
 from ..results import Outcome, Phase, RecipientResult, Reply, SendResult
 
@@ -36,15 +37,36 @@ def outcome_of(task: asyncio.Task[Any], carrier: str) -> SendResult | BaseExcept
     error = task.exception()
     if error is None:
         value = task.result()
-        if isinstance(value, SendResult):
-            return value
-        return _uncertain(f"{carrier} returned {type(value).__name__} and no SendResult")
+        if not isinstance(value, SendResult):
+            return _uncertain(f"{carrier} returned {type(value).__name__} and no SendResult")
+        if not _names_recipients(value):
+            return _uncertain(f"{carrier} returned a SendResult whose recipients are no RecipientResult")
+        return value
+    if isinstance(error, SendError):
+        # Made by somebody else, and what is wrong with it must not cost its message the outcome.
+        error.retry_after = _seconds(error.retry_after)
+        if not _names_recipients(error):
+            error.recipients = ()
     if isinstance(error, MailpoolError):
         return error
     # Only its kind: a foreign text may hold anything, such as the key to an API. The cause has it.
     uncertain = _uncertain(f"{carrier} raised {type(error).__name__}")
     uncertain.__cause__ = error
     return uncertain
+
+
+def _names_recipients(outcome: SendResult | SendError) -> bool:
+    recipients: Any = outcome.recipients
+    return isinstance(recipients, tuple | list) and all(
+        isinstance(one, RecipientResult) for one in recipients
+    )
+
+
+def _seconds(asked: Any) -> float | None:
+    """How long to wait, as far as it is a time: nobody waits for ever because of a wrong number."""
+    if isinstance(asked, bool) or not isinstance(asked, int | float) or not asked >= 0:
+        return None
+    return min(asked, LONGEST_WAIT)
 
 
 def _uncertain(what: str) -> DeliveryUncertain:

@@ -42,8 +42,9 @@ class Pacing:
         self._dice = dice
         self._changed = changed
         self._paused_at = float("-inf")
-        self._paused_until = float("-inf")
+        self.paused_until = float("-inf")
         self._pauses = 0  # in a row
+        self.throttled_since: float | None = None  # and nothing was taken
         self.asking: asyncio.Task[None] | None = None
         self._known = self._ask is None
 
@@ -68,9 +69,7 @@ class Pacing:
         """When a message to so many recipients may go; ``now`` or earlier means at once, infinite: ``changed`` will tell."""
         if not self._known:
             return float("inf")
-        return max(
-            [self._paused_until, *(limiter.ready_at(now, recipients) for limiter, _ in self._limiters)]
-        )
+        return max([self.paused_until, *(limiter.ready_at(now, recipients) for limiter, _ in self._limiters)])
 
     def take(self, now: float, recipients: int) -> None:
         """One to so many recipients goes now."""
@@ -81,15 +80,18 @@ class Pacing:
 
     def throttled(self, begun_at: float, now: float, retry_after: float | None) -> None:
         """The other side asks for less: nobody goes for a while, which doubles as long as it goes on asking."""
+        if self.throttled_since is None:
+            self.throttled_since = now
         if begun_at >= self._paused_at:  # those that went before the pause say nothing about its length
             self._pauses += 1
             self._paused_at = now
             wait = message_backoff(self._pauses, self._dice())
-            self._paused_until = now + wait
+            self.paused_until = now + wait
         if retry_after is not None:
-            self._paused_until = max(self._paused_until, now + retry_after)
+            self.paused_until = max(self.paused_until, now + retry_after)
 
     def went_well(self, begun_at: float) -> None:
+        self.throttled_since = None
         if begun_at >= self._paused_at:
             self._pauses = 0
 
@@ -97,7 +99,10 @@ class Pacing:
 
     async def _learn(self, ask: Callable[[], Awaitable[Sequence[Rate]]]) -> None:
         async with asyncio.timeout(_PATIENCE):
-            rates = tuple(await ask())
+            answer: Sequence[Any] = tuple(await ask())
+        rates = tuple(rate for rate in answer if isinstance(rate, Rate))
+        if len(rates) < len(answer):
+            raise TypeError("a rate is no Rate")
         if rates == self._theirs:
             return
         now = self._loop.time()

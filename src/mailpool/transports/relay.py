@@ -79,6 +79,7 @@ class Relay:
         self._on_event = on_event
         self._on_health = on_health
         self._failed_connections = 0
+        self.down_since: float | None = None  # it was up the last time then
         self.alive_at = 0.0  # when it last gave a sign of life
         self.transport = make(plan, self._heard)
 
@@ -119,14 +120,15 @@ class Relay:
         elif before.health is Health.PROBING and self.breaker.health is Health.UP:
             log.warning("%s is up again", self.name)
             self._failed_connections = 0
+            self.down_since = None
             self._on_health(self, None)
 
     def _went_down(self, before: Breaker, error: SendError | None) -> None:
         self._failed_connections = 0
         if before.health is Health.UP:
             self.went_down += 1
+            self.down_since = self._loop.time()
             log.warning("%s is down: %s", self.name, error)
-        if before.health is Health.UP:
             self._on_health(self, error)
         # What waits there was not tried, and can go elsewhere at once.
         recalled = ConnectionFailed(

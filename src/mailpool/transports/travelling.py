@@ -6,6 +6,7 @@ Pure decisions over a message and an outcome; the failover carries them out.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 from ..errors import (
     DeadlineExceeded,
@@ -61,6 +62,10 @@ class Traveller(Delivery):
         self.failed_at: float | None = None
         self.rounds = 0
         self.told: dict[int, RecipientResult] = {}
+
+    def may_go_to(self, relay: Relay) -> bool:
+        """Whether that relay may carry it, sooner or later."""
+        return relay not in self.refused_by and (self.auth is None or relay.takes_logins)
 
 
 def absorb(traveller: Traveller, outcome: SendResult | BaseException, *, move_deferred: bool) -> Case | None:
@@ -133,13 +138,13 @@ def next_step(
     traveller: Traveller,
     relay: Relay,
     case: Case | None,
-    candidates: frozenset[Relay],
+    relays: Sequence[Relay],
     options: Options,
     now: float,
 ) -> Next:
     """What is to be done after ``absorb``, and note what this relay means for the message (P-18, P-19, P-19a).
 
-    :param candidates: the relays that may carry it at all
+    :param relays: all that there are
     """
     if not traveller.pending or case is None:
         return Next.SETTLE
@@ -162,10 +167,10 @@ def next_step(
             traveller.failed_on |= {relay}
     else:
         traveller.refused_by |= {relay}
-    left = candidates - traveller.refused_by
+    left = [other for other in relays if traveller.may_go_to(other)]
     if not left:
         return Next.SETTLE
-    if any(other.breaker.admits(now) for other in left - traveller.failed_on):
+    if any(other.breaker.admits(now) for other in left if other not in traveller.failed_on):
         return Next.ON
     throttled = case.outcome is Outcome.THROTTLED
     patience = options.max_throttle_wait if throttled else options.connection_wait
@@ -188,8 +193,9 @@ def result(traveller: Traveller, now: float) -> SendResult | BaseException:
             if found is None and isinstance(error, SendError):
                 found = RecipientResult(address, error.outcome, error.phase, error.reply)
             traveller.note(index, found or RecipientResult(address, Outcome.DEFERRED, Phase.QUEUE))
-    if isinstance(error, SendError) and any(
-        found.outcome in _OF_CONNECTIONS for found in traveller.told.values()
+    if isinstance(error, DeadlineExceeded) or (
+        isinstance(error, SendError)
+        and any(found.outcome in _OF_CONNECTIONS for found in traveller.told.values())
     ):
         # As from the pool: no result while it is not known, or not said, what became of somebody.
         return told(error, traveller)
