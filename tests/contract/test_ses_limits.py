@@ -99,8 +99,7 @@ class Amazon:
 @pytest.fixture
 async def amazon(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Amazon]:
     # The pauses themselves are proved on a virtual clock.
-    for module in ("carriage", "pacing"):
-        monkeypatch.setattr(f"mailpool.transports.{module}.PAUSE_BASE", 0.02)
+    monkeypatch.setattr("mailpool.policy.backoff._BASE", 0.02)
     served = Amazon()
     app = web.Application(client_max_size=2**26)
     app.router.add_get("/v2/email/account", served.get_account)
@@ -482,3 +481,17 @@ async def test_without_a_region(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) 
     async with create_transport(SESCarrier(access_key=KEY)) as transporter:
         with pytest.raises(ConfigurationError, match="region"):
             await transporter.send_mail(mail(1))
+
+
+async def test_a_question_about_the_quota_that_goes_unanswered_is_no_message_that_was_sent(
+    amazon: Amazon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailpool.transports.ses.carrier._ASK_AGAIN", 0.0)
+    amazon.account = account(most=1)
+    async with create_transport(carrier(amazon)) as transporter:
+        await transporter.send_mail(mail(1))
+        amazon.account = refuse(500, "InternalFailure", "try again")
+        with pytest.raises(Deferred) as caught:
+            await transporter.send_mail(mail(2))
+        assert not caught.value.may_have_been_delivered
+        assert transporter.stats().uncertain == 0

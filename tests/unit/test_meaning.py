@@ -297,3 +297,16 @@ def test_any_reply_has_a_meaning(code: int, lines: list[bytes], phase: Phase) ->
     assert meaning.outcome is not REJECTED or (reply.is_permanent and meaning.retry_after is None)
     assert meaning.retry_after is None or 0 <= meaning.retry_after <= 86_400
     too_many_recipients(reply)
+
+
+@pytest.mark.rule("P-17")
+@pytest.mark.parametrize(
+    "said",
+    [
+        "450 4.2.1 The recipient has exceeded their daily receiving limit",
+        "550 5.2.1 Recipient's mailbox has exceeded the hourly message limit",
+        "452 4.2.1 user has received too many messages today",
+    ],
+)
+def test_what_a_recipient_gets_is_no_quota_of_the_sender(said: str) -> None:
+    assert classify(Reply.of(said), Phase.RCPT).outcome in (Outcome.DEFERRED, Outcome.REJECTED)

@@ -130,7 +130,8 @@ TABLE: tuple[Row, ...] = (
     _row(
         None,
         "The recipient gets too much mail at the moment: try again later.",
-        text=r"\b(user|recipient|mailbox)\b.{0,60}\breceiving mail\b",
+        text=r"\b(user|recipient|mailbox)\b.{0,60}\breceiving mail\b|\b(user|mailbox|inbox)\b.{0,40}\breceived too\b"
+        r"|\brecipient(['’]s \w+)? (has|have) (exceeded|reached|received)|\breceiving (limit|quota|rate)\b",
         phases=(Phase.RCPT, Phase.END_OF_DATA),
     ),
     _row(None, "The message is larger than this server takes.", enhanced=r"5\.3\.4|5\.2\.3"),

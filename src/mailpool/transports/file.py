@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from ..errors import ConfigurationError, Deferred
+from ..errors import ConfigurationError, Deferred, DeliveryUncertain
 from ..message import Sealed
 from ..results import Phase, SendResult
 from .arguments import checked_path
@@ -126,10 +126,20 @@ def _maildir_name() -> str:
 
 
 def _sync_directory(directory: Path) -> None:
-    """The entry, too, has to be on the disk. Not every system lets a directory be opened."""
-    with contextlib.suppress(PermissionError):
+    """The entry, too, has to be on the disk. Not every system can do that."""
+    try:
         handle = os.open(directory, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            return
+        # The file is there: whoever is told that it is not makes a second one.
+        raise DeliveryUncertain(
+            f"the message was written to a file, and its directory cannot be synchronised: {error.strerror}",
+            phase=Phase.HANDOVER,
+            temporary=True,
+            may_have_been_delivered=True,
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import email.parser
 import email.policy
 import inspect
@@ -112,5 +113,13 @@ def _decoded(name: str, value: str) -> str:
 def _append(path: Path, line: bytes) -> None:
     with path.open("ab", buffering=0) as file:
         view = memoryview(line)
-        while view:
-            view = view[file.write(view) :]
+        try:
+            while view:
+                view = view[file.write(view) :]
+        except OSError:
+            # The beginning of a line would spoil the next one; unless another program has written behind it.
+            begun = len(line) - len(view)
+            if begun and os.fstat(file.fileno()).st_size == file.tell():
+                with contextlib.suppress(OSError):
+                    file.truncate(file.tell() - begun)
+            raise

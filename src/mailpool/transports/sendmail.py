@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shlex
 import signal
@@ -44,6 +45,8 @@ _EXITS = {
     78: "configuration error",
 }
 _TEMPORARY = frozenset({71, 74, 75})
+# What there is too little of for another process at the moment.
+_SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 # Of what the program complains about, so much is kept and shown.
 _MOST_STDERR = 2_000
 
@@ -165,31 +168,43 @@ class _Run:
         self.complaint = ""
 
     async def start(self) -> None:
-        # A pipe of our own: the process may leave children behind that hold it open, and it has to be closed then.
-        ours, theirs = os.pipe()
-        loop = asyncio.get_running_loop()
         said = asyncio.StreamReader()
-        self._ear, _ = await loop.connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(said), os.fdopen(ours, "rb", buffering=0)
-        )
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                self._path,
-                *self._arguments,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=theirs,
-                start_new_session=True,  # so that it can be killed with all that it has started
-            )
+            # A pipe of our own: the process may leave children behind that hold it open, and it has to be closed then.
+            ours, theirs = os.pipe()
+            try:
+                self._ear, _ = await asyncio.get_running_loop().connect_read_pipe(
+                    lambda: asyncio.StreamReaderProtocol(said), os.fdopen(ours, "rb", buffering=0)
+                )
+                await self._start(theirs)
+            finally:
+                os.close(theirs)
         except OSError as error:
             raise ConnectionFailed(
                 f"{self._path!r} cannot be run: {error.strerror or type(error).__name__}",
                 phase=Phase.HANDOVER,
-                temporary=isinstance(error, BlockingIOError),
+                temporary=error.errno in _SCARCE,
             ) from error
-        finally:
-            os.close(theirs)
         self._listening = asyncio.ensure_future(_beginning(said))
+
+    async def _start(self, stderr: int) -> None:
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                self._path,
+                *self._arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,  # so that it can be killed with all that it has started
+            )
+        )
+        try:
+            self._process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # asyncio would lose the pipes of a process whose start is cancelled; it does not take long.
+            with contextlib.suppress(OSError):
+                self._process = await starting
+            raise
 
     async def write(self, sealed: Sealed, newline: Newline) -> None:
         assert self._process is not None
@@ -202,7 +217,8 @@ class _Run:
             pipe.close()
             # Only the end of the input makes it a message: before that, a killed program has queued nothing.
             self.whole = True
-            await pipe.wait_closed()
+            # Cancelled itself, it would break asyncio's own book-keeping.
+            await asyncio.shield(pipe.wait_closed())
         except (BrokenPipeError, ConnectionResetError):
             self.whole = False  # it ended first, and its exit code says why
 

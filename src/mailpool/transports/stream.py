@@ -62,9 +62,21 @@ class StreamCarrier:
                 await self._tell(sealed)
             drain = getattr(self._writer, "drain", None)
             for block in blocks_of(sealed.content, self._newline):
-                await _awaited(self._writer.write(block))
+                await self._put(block)
                 if drain is not None:
                     await _awaited(drain())
+
+    async def _put(self, block: bytes) -> None:
+        """Write all of it: a file without a buffer may take a part, and says how much."""
+        if not isinstance(self._writer, io.RawIOBase):
+            await _awaited(self._writer.write(block))
+            return
+        left = memoryview(block)
+        while left:
+            taken = self._writer.write(left)
+            if not taken:
+                raise BlockingIOError("the writer takes nothing more")
+            left = left[taken:]
 
     async def _tell(self, sealed: Sealed) -> None:
         try:

@@ -13,6 +13,8 @@ from typing import Any
 from ...errors import (
     AuthenticationFailed,
     ConfigurationError,
+    Deferred,
+    DeliveryUncertain,
     MailpoolError,
     MessageError,
     QuotaExceeded,
@@ -154,7 +156,11 @@ class SESCarrier:
         """Take so many recipients off what is left of the day; asked again when it seems not to be enough."""
         now = asyncio.get_running_loop().time()
         if self._quota.left < count and now - self._quota.asked_at >= _ASK_AGAIN:
-            await self._ask()
+            try:
+                await self._ask()
+            except DeliveryUncertain as error:
+                # Only the question went unanswered: no message has been sent.
+                raise Deferred(str(error), phase=Phase.QUEUE, temporary=True) from None
         if self._quota.left < count:
             raise QuotaExceeded(
                 f"the account may send to {self._quota.most:g} recipients in 24 hours, and {max(0.0, self._quota.left):g} "
