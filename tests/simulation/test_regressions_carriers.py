@@ -11,6 +11,7 @@ import pytest
 
 from mailpool import (
     ConfigurationError,
+    DeadlineExceeded,
     Deferred,
     DeliveryUncertain,
     Phase,
@@ -166,3 +167,41 @@ def test_a_carrier_with_a_strange_bound_of_recipients_is_refused(most: Any) -> N
             await create_transport(Bounded()).send_mail(mail(1, "a@example.org", "b@example.org"))
 
     run_virtual(main, timers=True, timeout=200_000)
+
+
+@pytest.mark.rule("P-19a")
+def test_a_hand_over_that_was_under_way_makes_nobody_wait_for_the_end_of_a_long_pause() -> None:
+    class Slow(Carrier):
+        async def deliver(self, sealed: Sealed, /) -> SendResult:
+            if self.steps:
+                raise self.steps.pop()
+            await asyncio.sleep(5)
+            return all_accepted(sealed)
+
+    async def story(transporter: Transporter) -> None:
+        first, second = transporter.send_mail(mail(1)), transporter.send_mail(mail(2))
+        ends = await asyncio.gather(first, second, return_exceptions=True)
+        assert sorted(type(end).__name__ for end in ends) == ["SendResult", "Throttled"]
+        with pytest.raises(Throttled):
+            await transporter.send_mail(mail(3))
+        assert asyncio.get_running_loop().time() < 320
+
+    play(Slow(throttled(7_200)), story, max_connections=2)
+
+
+@pytest.mark.rule("P-16")
+def test_a_deadline_does_not_hide_that_somebody_may_have_the_message() -> None:
+    class Unsure(Carrier):
+        max_recipients = 1
+
+        async def deliver(self, sealed: Sealed, /) -> SendResult:
+            if "a@example.org" in sealed.envelope.recipients:
+                raise ValueError("nobody knows")
+            raise throttled(10)
+
+    async def story(transporter: Transporter) -> None:
+        with pytest.raises(DeadlineExceeded) as caught:
+            await transporter.send_mail(mail(1, "a@example.org", "b@example.org"), deadline=5)
+        assert caught.value.may_have_been_delivered
+
+    play(Unsure(), story)

@@ -46,3 +46,39 @@ def test_a_server_that_wants_nothing_and_says_at_once_is_not_asked_without_pause
 
     said = f"450 too fast, try again in {asked}"
     play(story, ScriptedServer(faults=[Fault(at="MAIL", do=reply(said), times=None)]))
+
+
+@pytest.mark.rule("P-19a")
+def test_what_was_on_its_way_when_a_long_pause_began_makes_nobody_wait_for_its_end(play: Any) -> None:
+    def slowly(incident: Any) -> None:
+        incident.hold(5, incident.answer)
+
+    async def story(relay: Any) -> None:
+        slow, refused = relay.send("slow"), relay.send("refused")
+        await asyncio.sleep(10)
+        waits = relay.send("waits")
+        assert isinstance(await relay.end(slow), SendResult)
+        assert isinstance(await relay.end(refused), Throttled)
+        assert isinstance(await relay.end(waits), Throttled)
+        assert relay.now < 320
+
+    faults = [
+        Fault(at="END", match="slow", do=slowly),
+        Fault(at="END", match="refused", do=reply("450 4.7.0 too fast, try again in 20 hours")),
+    ]
+    play(story, ScriptedServer(faults=faults))
+
+
+@pytest.mark.rule("P-19a")
+def test_where_no_connection_is_let_in_for_hours_nobody_waits_for_hours(play: Any) -> None:
+    async def story(relay: Any) -> None:
+        ends = await relay.ends(*relay.burst(3))
+        assert all(isinstance(end, SendResult) for end in ends)
+        await asyncio.sleep(60)  # the one that was let in was idle for too long
+        begun = relay.now
+        assert isinstance(await relay.end(relay.send("later")), Throttled)
+        assert relay.now - begun < 301
+
+    refusal = reply("421 4.7.0 too many logins, try again in 20 hours")
+    faults = [Fault(at="GREETING", do=refusal, nth=2, times=None)]
+    play(story, ScriptedServer(faults=faults), idle_timeout=10, latency=0.1)

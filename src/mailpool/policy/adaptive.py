@@ -261,6 +261,7 @@ class Adaptive:
         "_one_more_after",
         "_one_more_at",
         "_trying",
+        "held_since",
         "most_connections",
         "most_messages",
         "openings",
@@ -277,6 +278,7 @@ class Adaptive:
         self.unit: Unit = known.unit
         self.openings = Pace(known.connection_rate)
         self.since: float | None = None  # throttled since then, and nothing was taken
+        self.held_since: float | None = None  # throttled since then, and nothing was taken after a pause
         self._one_more_after = _ONE_MORE_AFTER
         self._one_more_at = 0.0 if math.isfinite(self.most_connections) else math.inf
         self._trying = False  # one more connection than was known to be borne
@@ -296,6 +298,8 @@ class Adaptive:
     def accepted(self, now: float, recipients: int) -> None:
         """A message to so many recipients was taken."""
         self.since = None
+        if now >= self.quiet_until:  # what was on its way when a pause began says nothing about its end
+            self.held_since = None
         self.pace.accepted(now, recipients if self.unit == "recipients" else 1)
         if not self._one_more_at:  # known from before: from now on
             self._one_more_at = now + self._one_more_after
@@ -356,11 +360,17 @@ class Adaptive:
     def _note(self, now: float) -> None:
         if self.since is None:
             self.since = now
+        if self.held_since is None:
+            self.held_since = now
 
     @property
     def quiet_until(self) -> float:
         """Until when somebody has to wait."""
         return max(self.pace.paused_until, self.openings.paused_until)
+
+    def holds_back(self, now: float, connections: int) -> bool:
+        """Whether nothing goes because the relay asked for a pause; ``connections`` are there, or being opened."""
+        return now < self.pace.paused_until or (not connections and now < self.openings.paused_until)
 
     def learnt(self, user: str | None) -> Learnt:
         """What there is to remember."""

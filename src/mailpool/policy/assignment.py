@@ -197,14 +197,12 @@ def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[
             if at <= now:
                 return GiveUp(lane, head), wake
             wake = min(wake, at)
-    if lane.adaptive is not None and lane.adaptive.since is not None:
+    if lane.adaptive is not None and lane.adaptive.held_since is not None:
         for head in lane.heads():
-            at = max(head.waiting_since, lane.adaptive.since) + state.throttle_wait
+            at = max(head.waiting_since, lane.adaptive.held_since) + state.throttle_wait
             if at > now:
                 wake = min(wake, at)
-            elif (
-                now < lane.adaptive.quiet_until
-            ):  # and afterwards somebody has to try, or nothing would ever go again
+            elif lane.adaptive.holds_back(now, lane.connections):  # afterwards somebody has to try
                 return GiveUp(lane, head), wake
 
     # A message that travels alone needs an idle connection; until there is one, the others go on.

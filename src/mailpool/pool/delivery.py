@@ -138,7 +138,9 @@ class Delivery:
     @property
     def may_have_been_delivered(self) -> bool:
         """Whether somebody may have it whatever comes now."""
-        return self.maybe_duplicate or any(result.accepted for result in self.outcomes.values())
+        return self.maybe_duplicate or any(
+            result.outcome in (Outcome.ACCEPTED, Outcome.UNCERTAIN) for result in self.outcomes.values()
+        )
 
     @property
     def was_not_sent(self) -> bool:

@@ -91,9 +91,9 @@ class Pacing:
             self.paused_until = max(self.paused_until, now + retry_after)
 
     def went_well(self, begun_at: float) -> None:
-        self.throttled_since = None
-        if begun_at >= self._paused_at:
+        if begun_at >= self.paused_until:
             self._pauses = 0
+            self.throttled_since = None
 
     # -- the other side's rates ------------------------------------------------------------------------------------
 
