@@ -161,17 +161,18 @@ class _Listener:
         if not self._waiting:
             return
         details = self._waiting.pop(0)
+        returned = None
         try:
             returned = self.handler(*details)
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # the latter comes from a result that somebody has cancelled
             log.exception("an event handler raised")
-        else:
+        finally:
             if inspect.isawaitable(returned):
                 self.task = asyncio.ensure_future(returned)
                 self._tasks.add(self.task)
                 self.task.add_done_callback(self._done)
-                return
-        self._next()
+            else:
+                self._next()
 
     def _done(self, task: asyncio.Future[Any]) -> None:
         self._tasks.discard(task)

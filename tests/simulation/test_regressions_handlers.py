@@ -97,3 +97,16 @@ def test_a_method_can_be_taken_away(play: Any) -> None:
         assert heard == []
 
     play(story)
+
+
+@pytest.mark.rule("P-14")
+@pytest.mark.rule("P-29")
+def test_a_handler_that_asks_a_cancelled_future_does_not_hold_up_the_close(play: Any) -> None:
+    async def story(relay: Any) -> None:
+        cancelled = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        for event in ("connection_opened", "connection_closed", "idle", "clear"):
+            relay.transporter.on(event, lambda *_: cancelled.result())
+        await relay.ends(*relay.burst(5))
+
+    play(story)
