@@ -164,7 +164,10 @@ class _Listener:
         returned = None
         try:
             returned = self.handler(*details)
-        except (Exception, asyncio.CancelledError):  # the latter comes from a result that somebody has cancelled
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ):  # the latter comes from a result that somebody has cancelled
             log.exception("an event handler raised")
         finally:
             if inspect.isawaitable(returned):
