@@ -9,6 +9,8 @@ FUZZ_STAMP := $(VENV)/.installed-fuzz
 
 .PHONY: compiled test-compiled help demo test check docs bench bench-quick fuzz guards simulate soak mutants matrix lint types layers format wheel test-wheel clean
 .DELETE_ON_ERROR:
+# What Python compiles is kept. Otherwise each of the many programs that tests start does it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo   send a few thousand messages through the pool to a bad-tempered local server, and prove the outcome"

@@ -658,7 +658,7 @@ async def _gives_datagrams(*_: Any) -> Any:
     ],
 )
 async def test_a_dial_that_fails(dial: Any, kind: type[SendError], temporary: bool) -> None:
-    transporter = create_transport(host="mail.example", dial=dial, connection_timeout=0.1, connection_wait=0)
+    transporter = create_transport(host="mail.example", dial=dial, connection_timeout=1, connection_wait=0)
     error = await failure(transporter.send_mail(mail()))
     assert (type(error), error.phase, error.temporary) == (kind, Phase.CONNECT, temporary)
     await transporter.close()

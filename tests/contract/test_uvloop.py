@@ -93,7 +93,7 @@ def test_time_outs_and_idle_connections_end() -> None:
                 host=HERE,
                 port=server.port,
                 pool=True,
-                command_timeout=0.2,
+                command_timeout=2,
                 idle_timeout=0.1,
                 max_connections=1,
             )

@@ -19,7 +19,14 @@ class DoesNotApply(Exception):
 
 def transporter_for(server: Any, **options: Any) -> mailpool.Transporter:
     """As secure as the server can be: STARTTLS and the login are mailpool's own choice then."""
-    options = {"pool": True, "max_connections": CONNECTIONS, "max_messages": PER_CONNECTION, **options}
+    # A server may take its time to be there again, on a machine that others use.
+    options = {
+        "pool": True,
+        "max_connections": CONNECTIONS,
+        "max_messages": PER_CONNECTION,
+        "connection_wait": 200,
+        **options,
+    }
     return mailpool.create_transport(
         host=server.host,
         port=server.port,

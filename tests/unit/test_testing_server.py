@@ -749,7 +749,8 @@ class TestTls:
             assert (await talk.message("x" * 70 + "\n" + "y\n" * 200_000))[-1] == 250
             talk.writer.close()
             await talk.writer.wait_closed()
-            await asyncio.sleep(0.05)
+            while server.open_connections:
+                await asyncio.sleep(0.01)
             assert server.connections[0].tls is not None
             assert server.connections[0].tls.close_notify
         assert server.messages[0].size == 72 + 600_000

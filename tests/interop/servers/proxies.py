@@ -93,7 +93,7 @@ class RealProxy(abc.ABC):
         if self._process is not None:
             # It works with several processes, which are of its session and of no other.
             os.killpg(self._process.pid, 9)
-            self._process.wait(10)
+            self._process.wait(200)
             self._process = None
 
     def log(self) -> str:

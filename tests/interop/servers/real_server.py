@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
+import itertools
 import os
+import random
 import socket
 import subprocess
 import tempfile
@@ -17,6 +20,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 from mailpool.testing import Authority
 
 T = TypeVar("T")
+# Below those that connections get. Another run beside this one begins somewhere else.
+_PORTS = itertools.cycle(random.SystemRandom().sample(range(10_000, 30_000), 20_000))
 
 
 class NotAvailable(Exception):
@@ -108,7 +113,7 @@ class RealServer(abc.ABC):
         if self._process is not None:
             self._process.terminate()
             try:
-                self._process.wait(10)
+                self._process.wait(200)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -166,12 +171,14 @@ class RealServer(abc.ABC):
 
 
 def free_port() -> int:
-    """A port on the loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on the loopback that nobody uses now, and that the system gives to nobody who asks for any."""
+    for port in _PORTS:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("there is no end of them")
 
 
 def cache_folder(name: str) -> Path:

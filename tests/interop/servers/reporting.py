@@ -30,7 +30,7 @@ class ReportingServer(RealServer):
             self._process.terminate()
         if self._reader is not None:
             # What it said before its end counts.
-            self._reader.join(10)
+            self._reader.join(200)
             self._reader = None
         super()._end()
 
