@@ -439,7 +439,7 @@ class ChunkingAgainstServer(RuleBasedStateMachine):
                 assert not t.chunked or t.written < len(t.commands), "a BDAT before the reply to MAIL"
 
 
-ChunkingAgainstServer.TestCase.settings = settings(max_examples=600, stateful_step_count=15, deadline=None)
+ChunkingAgainstServer.TestCase.settings = settings(max_examples=300, stateful_step_count=15, deadline=None)
 
 
 @pytest.mark.rule("P-02")
