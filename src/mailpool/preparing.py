@@ -7,8 +7,10 @@ be cancelled (P-27), and ends with the transporter (P-29, P-30).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any
 
 from .errors import DeadlineExceeded, PoolClosed, UsageError
@@ -20,6 +22,9 @@ from .results import Phase, SendResult
 
 # Enough to keep a pool busy over slow sources, and no flood for those who answer.
 _AT_ONCE = 100
+
+# Whether this is run by the preparation of a message.
+_within: ContextVar[bool] = ContextVar("mailpool: within a preparation", default=False)
 
 # Submit(sealed, seconds that are left or None): the future of its outcome.
 Submit = Callable[[Sealed, float | None], asyncio.Future[SendResult]]
@@ -75,8 +80,11 @@ class Preparing:
 
     async def _finish(self, steps: Coroutine[Any, Any, Sealed], deadline: float | None) -> Sealed:
         limit = asyncio.timeout(deadline)
+        # A hook may send a message itself and wait for it: that one does not wait for the place that the hook has.
+        place = contextlib.nullcontext() if _within.get() else self._places
+        _within.set(True)
         try:
-            async with limit, self._places:
+            async with limit, place:
                 return await go_on(steps)
         except TimeoutError:
             if not limit.expired():

@@ -539,6 +539,35 @@ async def test_socks5_shows_a_refused_login_once(monkeypatch: pytest.MonkeyPatch
     assert len(logins) == 1
 
 
+@pytest.mark.rule("P-19")
+@pytest.mark.parametrize("scheme", ["http", "socks5h"])
+async def test_p19_a_login_that_the_proxy_refuses_is_tried_once(scheme: str) -> None:
+    logins = 0
+
+    async def proxy(stream: RawStream) -> None:
+        nonlocal logins
+        if scheme == "http":
+            await stream.read_until(b"\r\n\r\n")
+        else:
+            await stream.read_some()
+            stream.send(b"\x05\x02")
+            await stream.read_some()
+        logins += 1
+        stream.send(b"HTTP/1.1 407 No\r\n\r\n" if scheme == "http" else b"\x01\x01")
+
+    async with RawServer(proxy) as running:
+        url = f"{scheme}://{LOGIN}{HERE}:{running.port}"
+        transporter = create_transport(host="mail.example", proxy=url, pool=True, max_connections=5)
+        sends = [transporter.send_mail(mail(number)) for number in range(8)]
+        for send in [*sends, transporter.send_mail(mail(8))]:
+            assert type(await failure(send)) is ProxyFailed
+        # Nor does a message that comes now ask again.
+        error = await failure(transporter.send_mail(mail(9)))
+        assert 1 < error.retry_after <= 60
+        await transporter.close()
+    assert logins == 1
+
+
 # -- a dialling of one's own -------------------------------------------------------------------------------------------
 
 

@@ -6,11 +6,12 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mailpool import Envelope, Rejected, Sealed, SendResult
+from mailpool import Envelope, Rejected, Sealed, SendError, SendResult
 from mailpool.content import BytesContent, StreamedContent
 from mailpool.testing import Fault, RawServer, RawStream, ScriptedServer, stall
 
@@ -126,3 +127,29 @@ def test_a_peer_that_takes_everything_leaves_the_loop_to_others(play: Any, how: 
         assert max(content.asked.values()) < 600_000
 
     play(story, ScriptedServer(capabilities=WITH[how], keep_content=False), window=1_000_000_000)
+
+
+@pytest.mark.rule("P-27")
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_content_that_cannot_be_read_makes_no_other_message_uncertain(
+    play: Any, received: Any, tmp_path: Path, answered: bool
+) -> None:
+    """Those before it on the connection are answered first; only then is the connection cut, in the midst of it."""
+    path = tmp_path / "attached"
+    path.write_bytes(b"x" * 400_000)
+    faults = [] if answered else [Fault(at="END", match="number 3", do=stall(None))]
+    server = ScriptedServer(capabilities=WITH["BDAT"], faults=faults)
+
+    async def story(relay: Any) -> None:
+        await relay.send(0)
+        before = [relay.send(number) for number in (1, 2, 3)]
+        await asyncio.sleep(0.02)  # their ends are written, and none is answered
+        broken = relay.send(4, attachments=[{"path": str(path)}])
+        path.unlink()
+        ends = await relay.ends(*before, broken, relay.send(5))
+        assert [type(end) for end in ends[3:]] == [SendError, SendResult]
+        assert "could not be read" in str(ends[3])
+        assert [end.maybe_duplicate for end in ends[:3]] == [False, False, not answered]
+
+    play(story, server, max_connections=1, pipeline_depth=5, latency=0.05)
+    assert sorted(received(server)) == ["0", "1", "2", "3", "5"]

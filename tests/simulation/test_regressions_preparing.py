@@ -88,3 +88,19 @@ def test_a_content_without_end_that_never_waits_holds_up_nobody(play: Any) -> No
         assert isinstance(await relay.end(held), SendResult)
 
     play(story)
+
+
+@pytest.mark.rule("P-14")
+def test_hooks_that_send_a_message_themselves_do_not_wait_for_each_other(play: Any, received: Any) -> None:
+    async def story(relay: Any) -> None:
+        @relay.transporter.use("sealed")
+        async def keep_a_copy(sealed: Any) -> None:
+            if not sealed.message_id.startswith("<copy"):
+                await relay.send(
+                    f"copy of {sealed.message_id[1:4]}", message_id=f"<copy{sealed.message_id[1:]}"
+                )
+
+        # More than are prepared at once.
+        assert {type(end) for end in await relay.ends(*relay.burst(250))} == {SendResult}
+
+    assert len(set(received(play(story)))) == 500

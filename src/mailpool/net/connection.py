@@ -70,6 +70,7 @@ class Connection:
         self._timeouts = phase_timeouts(options)
         self._context: ResumingContext | None = None
         self._parser = ReplyParser()
+        self._unreadable: SendError | None = None  # why the content that is written will stay incomplete
         self._leaving = False  # QUIT is on its way
         self._paused = False
         self._goes_on = False  # writing does, in the next turn of the loop
@@ -153,12 +154,19 @@ class Connection:
             failure = SendError(f"the content could not be read: {error}", phase=Phase.CONTENT)
             failure.__cause__ = error
             pipeline.blame(failure)
-            self._over(failure)
+            self._unreadable = failure
+            self._go_on_soon()  # with what is in line before it
+            self._leave_incomplete(pipeline, failure)
             return
         awaited = pipeline.awaited
         # Each block of content has its own time, and so has the answer after the last one.
         if awaited is not None and (not self._deadline.is_set or before is Phase.CONTENT):
             self._deadline.set(self._timeouts[awaited])
+
+    def _leave_incomplete(self, pipeline: Pipeline, failure: SendError) -> None:
+        """Cut the connection in the midst of a content, once nobody else waits for an outcome on it (P-27)."""
+        if len(pipeline.in_flight) <= 1:
+            self._over(failure)
 
     def _go_on_soon(self) -> None:
         if not self._goes_on:
@@ -264,6 +272,8 @@ class Connection:
             self._owner.progress(self)
             if pipeline.has_output:
                 self.flush()
+            if self._unreadable is not None:
+                self._leave_incomplete(pipeline, self._unreadable)
             # What is awaited now was asked for just now, or comes next.
             awaited = pipeline.awaited
             if awaited is None:

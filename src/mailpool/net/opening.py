@@ -181,7 +181,8 @@ class Opening:
 
     def _refuse_leftovers(self, phase: Phase) -> None:
         """Before anything is said, nothing may have been said that was not asked for: above all not before TLS."""
-        if self._inbox or self._connection.has_leftover:
+        connection = self._connection
+        if self._inbox or connection.has_leftover or connection.violation is not None:
             raise ProtocolError(
                 f"the server spoke out of turn before {phase}; with STARTTLS that is how an attacker injects replies",
                 phase=phase,

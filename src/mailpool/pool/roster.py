@@ -15,7 +15,14 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from ..auth.tokens import Tokens
-from ..errors import AuthenticationFailed, ConnectionFailed, QuotaExceeded, SendError, TimedOut
+from ..errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    ProxyFailed,
+    QuotaExceeded,
+    SendError,
+    TimedOut,
+)
 from ..net.connect import Connector
 from ..net.connection import Connection
 from ..options import Options
@@ -89,6 +96,8 @@ class Roster:
         self._loop = asyncio.get_running_loop()
         most = options.max_messages
         self._max_messages = math.inf if most < 0 else most
+        # A login to a proxy is one as any other: wrong ones may lock an account.
+        self._has_proxy_login = options.proxy is not None and options.proxy.user is not None
         self._slots: dict[Connection, Slot] = {}
         self._opening: dict[asyncio.Task[None], None] = {}  # in order: what closing does can be repeated
         self._suspicions: Counter[str] = (
@@ -155,7 +164,7 @@ class Roster:
         async def login(again: bool) -> str | None:
             nonlocal held, token
             assert lane.credentials is not None
-            if not again:
+            if not (again or held):
                 held = await lane.gate.enter()
             # After a refusal: another one than was tried, which another connection may have got meanwhile.
             token = await Tokens.here().token(
@@ -167,6 +176,8 @@ class Roster:
             return token
 
         try:
+            if self._has_proxy_login:
+                held = await lane.gate.enter()
             await connection.open(lane.credentials, lane.context, login)
         except SendError as error:
             self._not_opened(slot, lane, error)
@@ -248,7 +259,10 @@ class Roster:
         if self._asks_for_less(slot, lane, error):
             self._desk.run()
             return
-        if isinstance(error, AuthenticationFailed):
+        wrong_login = isinstance(error, AuthenticationFailed) or (
+            isinstance(error, ProxyFailed) and not error.temporary and self._has_proxy_login
+        )
+        if wrong_login:
             lane.gate.failed(error)
         now = self._loop.time()
         self._count_failure(lane)
@@ -260,7 +274,6 @@ class Roster:
             if left > 0:
                 lane.retry_at = min(lane.retry_at, now + max(left / 2, _BACKOFF_BASE))
         else:
-            wrong_login = isinstance(error, AuthenticationFailed)
             lane.blocked_until = now + (self.options.auth_retry_after if wrong_login else _LASTING)
             # With another connection of the same identity still open, messages go on over that.
             if lane.open == 0:
