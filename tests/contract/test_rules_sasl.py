@@ -240,8 +240,10 @@ async def test_srv11_many_iterations_do_not_hold_up_the_loop(
     assert len(threads) == 1 + len(logins(server))
 
 
+@pytest.mark.rule("P-29")
 async def test_a_login_that_takes_for_ever_to_work_out_ends(authority: Authority) -> None:
     done = threading.Event()
+    threads: list[threading.Thread] = []
 
     class Slow(Mechanism):
         name = "PLAIN"
@@ -250,6 +252,7 @@ async def test_a_login_that_takes_for_ever_to_work_out_ends(authority: Authority
             return True
 
         def start(self) -> bytes:
+            threads.append(threading.current_thread())
             done.wait(200)
             return b"x"
 
@@ -261,6 +264,8 @@ async def test_a_login_that_takes_for_ever_to_work_out_ends(authority: Authority
             with pytest.raises(TimedOut, match="worked out") as caught:
                 await transporter.verify()
             assert caught.value.temporary
+            # The end of the program does not wait for it either.
+            assert [thread.daemon for thread in threads] == [True]
         finally:
             done.set()
         await transporter.close()

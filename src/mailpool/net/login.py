@@ -7,11 +7,12 @@ import secrets
 import ssl
 from collections.abc import Callable
 
-from ..errors import TimedOut
+from ..errors import AuthenticationFailed, TimedOut
 from ..options import Options
 from ..results import Phase
 from ..smtp.sasl import LoginContext
 from ..smtp.sasl.channel_binding import server_end_point
+from .beside import in_daemon_thread
 from .negotiate import negotiate
 
 
@@ -52,7 +53,11 @@ async def in_thread(work: Callable[[], bytes | None], timeout: float) -> bytes |
     """
     try:
         async with asyncio.timeout(timeout):
-            return await asyncio.get_running_loop().run_in_executor(None, work)
+            return await in_daemon_thread(work, "mailpool-login")
+    except RuntimeError as error:  # the system has no thread left
+        raise AuthenticationFailed(
+            f"the login could not be worked out: {error}", phase=Phase.AUTH, temporary=True
+        ) from error
     except TimeoutError:
         raise TimedOut(
             f"the login was not worked out within {timeout:g} s", phase=Phase.AUTH, temporary=True
