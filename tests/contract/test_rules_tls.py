@@ -12,6 +12,7 @@ import pytest
 
 from mailpool import (
     DeliveryUncertain,
+    Phase,
     SendError,
     SendResult,
     TLSFailed,
@@ -184,13 +185,17 @@ async def test_tls03_opportunistic_goes_on_when_refused(authority: Authority) ->
 
 
 @pytest.mark.rule("TLS-04")
-async def test_tls04_what_was_injected_before_tls_is_not_trusted(authority: Authority) -> None:
-    injected = "250-evil.example\n250-AUTH PLAIN\n250 INJECTED"
+@pytest.mark.parametrize(
+    "injected", ["250-evil.example\n250-AUTH PLAIN\n250 INJECTED", "250-and more", "what is no reply"]
+)
+async def test_tls04_what_was_injected_before_tls_is_not_trusted(authority: Authority, injected: str) -> None:
     faults = [Fault(at="STARTTLS", do=extra(injected), times=None)]
     async with scripted(authority, "starttls", faults=faults, auth=ACCOUNTS) as server:
         transporter = transport_to(server, "starttls", authority, auth=("me", "secret"), connection_wait=0.3)
         (error,) = await ends(transporter.send_mail(mail(0)))
         assert isinstance(error, SendError)
+        # It is seen at once, and not for a handshake that fails.
+        assert (error.phase, server.handshakes) == (Phase.STARTTLS, 0)
         await transporter.close()
     assert server.messages == []
     assert not any(line.startswith("AUTH") for line in server.commands())
