@@ -163,6 +163,19 @@ def test_what_no_letter_can_be(letter: Any, field: str) -> None:
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize("name", ["list", "headers"])
+def test_what_holds_itself_is_refused(name: str) -> None:
+    """It was gone through until Python gave up."""
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in (endless, {"help": endless}, [{"unsubscribe": [endless]}]):
+        fields = {"from": "a@x.example", "subject": "x", "text": "{name}"}
+        given = [("X-Field", value)] if name == "headers" else value
+        with pytest.raises(MessageError) as caught:
+            MailMerge(fields | {name: given})
+        assert caught.value.field == name
+
+
 def test_only_fields_make_a_letter() -> None:
     with pytest.raises(MessageError, match="letter"):
         MailMerge("text")  # type: ignore[arg-type]

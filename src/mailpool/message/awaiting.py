@@ -36,7 +36,7 @@ _READ: Final = 65_536
 # After so many pieces of a content others have their turn.
 _TURN: Final = 64
 # Nothing that a message can hold is nested deeper.
-_DEEPEST: Final = 8
+DEEPEST: Final = 8
 
 
 def must_wait(fields: Fields, access: Access) -> bool:
@@ -45,7 +45,7 @@ def must_wait(fields: Fields, access: Access) -> bool:
 
 
 def _must_wait(value: Any, access: Access, depth: int = 0) -> bool:
-    if value is None or isinstance(value, str | bytes) or depth == _DEEPEST:
+    if value is None or isinstance(value, str | bytes) or depth == DEEPEST:
         return False
     if isinstance(value, list | tuple):
         return any(_must_wait(item, access, depth + 1) for item in value)
@@ -91,7 +91,7 @@ def own_copy(fields: Fields) -> dict[str, Any]:
 
 
 def _own(value: Any, depth: int = 0) -> Any:
-    if type(value) in (str, bytes, int, bool) or depth == _DEEPEST:
+    if type(value) in (str, bytes, int, bool) or depth == DEEPEST:
         return value
     if isinstance(value, list | tuple):
         items = [_own(item, depth + 1) for item in value]

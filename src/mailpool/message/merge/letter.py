@@ -9,7 +9,7 @@ from typing import Any, Final
 from ...address import Addresses, Envelope
 from ...errors import MessageError
 from ...options.access import Access
-from ..awaiting import in_lists, must_wait, own_copy
+from ..awaiting import DEEPEST, in_lists, must_wait, own_copy
 from ..custom_headers import is_field
 from ..fields import Message, header_pairs, message_fields
 from ..folding import field_name
@@ -60,7 +60,7 @@ class MailMerge:
         if given.get("headers"):
             given["headers"] = [self._header(*pair) for pair in header_pairs(given["headers"], "headers")]
         if "list" in given:
-            given["list"] = _each(given["list"], str, lambda text: self._pattern(text, "list", "list"))
+            given["list"] = _each(given["list"], str, lambda text: self._pattern(text, "list", "list"), "list")
         if "attachments" in given:
             given["attachments"] = _kept_attachments(given["attachments"])
         # Asked as if all were allowed: who asks then asks again for each message.
@@ -75,6 +75,7 @@ class MailMerge:
             {name for pattern in self._patterns if pattern.key == "html" for name in pattern.names}
         )
         self._plans: list[tuple[Mapping[str, Any] | None, Access, Plan | None]] = []
+        self._fields(sample)  # it says what is nested too deep
 
     def fill(
         self,
@@ -168,11 +169,11 @@ class MailMerge:
         fields = dict(self._given)
         for name in (*_TEXTS, "headers", "list"):
             if name in fields:
-                fields[name] = _each(fields[name], Pattern, text_of)
+                fields[name] = _each(fields[name], Pattern, text_of, name)
         return fields
 
     def _listing(self, values: Values) -> Any:
-        return _each(self._given["list"], Pattern, lambda pattern: pattern.filled(values.texts))
+        return _each(self._given["list"], Pattern, lambda pattern: pattern.filled(values.texts), "list")
 
     def __repr__(self) -> str:
         return f"<MailMerge of {', '.join(sorted(self.names)) or 'nothing'}>"
@@ -277,12 +278,14 @@ def _kept_attachments(attachments: Any) -> Any:
     return kept
 
 
-def _each(given: Any, kind: type[Any], made: Callable[[Any], Any]) -> Any:
-    """``given`` with ``made(…)`` of all that is a ``kind`` in it, however deep in lists and mappings."""
+def _each(given: Any, kind: type[Any], made: Callable[[Any], Any], field: str, depth: int = 0) -> Any:
+    """``given`` with ``made(…)`` of all that is a ``kind`` in it, in lists and mappings within one another."""
     if isinstance(given, kind):
         return made(given)
+    if not isinstance(given, Mapping | list | tuple):
+        return given
+    if depth == DEEPEST:  # perhaps it is in itself
+        raise MessageError(f"{field}: lists and mappings are nested deeper than in any field", field=field)
     if isinstance(given, Mapping):
-        return {key: _each(value, kind, made) for key, value in given.items()}
-    if isinstance(given, list | tuple):
-        return [_each(value, kind, made) for value in given]
-    return given
+        return {key: _each(value, kind, made, field, depth + 1) for key, value in given.items()}
+    return [_each(value, kind, made, field, depth + 1) for value in given]
