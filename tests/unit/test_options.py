@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 import re
 import socket
 import ssl
+import threading
 import warnings
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -415,6 +419,52 @@ class TestDeprecatedRate:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert dataclasses.replace(options, host="h").rate == (Rate(5),)
+
+
+class TestTravelling:
+    """Options go to other processes, and say so where they cannot."""
+
+    GIVEN: ClassVar[dict[str, Any]] = {
+        "auth": ("me", "s3cr3t"),
+        "tls": {"verify": False, "key_password": "s3cr3t", "cert_file": "c", "key_file": "k"},
+        "defaults": {"from": "a@x.example", "headers": {"X-A": "s3cr3t"}},
+        "access": "none",
+        "proxy": {"url": "https://p.example", "user": "u", "password": "s3cr3t", "tls": {"verify": False}},
+        "rate": ["5/s", "100/min"],
+        "disable": {"CHUNKING"},
+        "dkim": {"domain": "x.example", "selector": "s", "private_key": "-----BEGIN s3cr3t"},
+        "pool": True,
+        "max_age": 7,
+    }
+
+    @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+    @pytest.mark.parametrize("given", [{}, GIVEN, {"service": "gmail"}], ids=["none", "many", "service"])
+    def test_they_stay_the_same(self, again: Any, given: dict[str, Any]) -> None:
+        options = parse_options(given)
+        other = again(options)
+        assert other == options
+        assert repr(other) == repr(options)
+        assert other.defaults == options.defaults
+        with pytest.raises(TypeError):
+            other.defaults["subject"] = "x"
+
+    @pytest.mark.rule("LOG-01")
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("tls", ssl.create_default_context()),
+            ("auth", {"user": "s3cr3t", "access_token": lambda: "s3cr3t"}),
+            ("dial", lambda host, port, timeout: None),
+            ("defaults", {"headers": {"s3cr3t": threading.Lock()}}),
+        ],
+    )
+    def test_what_belongs_to_this_process_is_named(self, name: str, value: Any) -> None:
+        options = parse_options({name: value})
+        assert copy.deepcopy(options) is options
+        with pytest.raises(ConfigurationError, match=f"{name}: holds something") as caught:
+            pickle.dumps(options)
+        assert caught.value.option == name
+        assert "s3cr3t" not in str(caught.value)
 
 
 class TestSecrets:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import pickle
 import sys
 import warnings
 from collections.abc import Mapping
@@ -281,6 +282,35 @@ class Options:
         scheme = "lmtp" if self.lmtp else "smtps" if self.effective_secure else "smtp"
         return f"{scheme}://{user}{host}:{self.effective_port}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickles, as when a process is given work. One holds the secrets: keep it as you keep them.
+
+        :raises ConfigurationError: an option holds what belongs to this process, such as a socket; ``option`` names it
+        """
+        given = {}
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if value == getattr(_DEFAULTS, option.name):
+                continue
+            given[option.name] = dict(value) if option.name == "defaults" else value
+            try:
+                pickle.dumps(given[option.name])
+            except Exception as error:
+                # What it says may show what the option holds.
+                raise wrong(
+                    option.name,
+                    f"holds something that no other process can be given ({type(error).__name__}); "
+                    "make these options where they are used",
+                ) from None
+        return _revived, (given,)
+
+    # Nothing of them changes, and what cannot be pickled can be shared.
+    def __copy__(self) -> Options:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Options:
+        return self
+
     def __repr__(self) -> str:
         # Only what differs from the defaults, and never what a message or a key holds.
         shown = []
@@ -289,6 +319,10 @@ class Options:
             if value != getattr(_DEFAULTS, option.name):
                 shown.append(f"{option.name}={'…' if option.name == 'defaults' else repr(value)}")
         return f"Options({', '.join(shown)})"
+
+
+def _revived(given: dict[str, Any]) -> Options:
+    return Options(**given)
 
 
 _RULES: dict[str, check.Check] = {

@@ -60,7 +60,9 @@ class MailMerge:
         if given.get("headers"):
             given["headers"] = [self._header(*pair) for pair in header_pairs(given["headers"], "headers")]
         if "list" in given:
-            given["list"] = _each(given["list"], str, lambda text: self._pattern(text, "list", "list"), "list")
+            given["list"] = _each(
+                given["list"], str, lambda text: self._pattern(text, "list", "list"), "list"
+            )
         if "attachments" in given:
             given["attachments"] = _kept_attachments(given["attachments"])
         # Asked as if all were allowed: who asks then asks again for each message.
