@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -88,6 +89,22 @@ def test_amazon_ses(play: Any, recipients: Any) -> None:
     assert run.speed(weight) >= 0.9 * tuned.speed(weight)
     assert run.server.refused <= 0.1 * COUNT
     assert run.stats.learnt[0].unit == "recipients"
+
+
+def test_amazon_ses_ends_what_is_idle_and_keeps_its_extensions(play: Any) -> None:
+    """The last word of an idle connection, 451, answered nothing; it was held against PIPELINING."""
+    server = AmazonSES(capabilities=("PIPELINING", "8BITMIME"))
+
+    async def story(relay: Any) -> None:
+        relay.listen("extension_disabled", "connection_lost")
+        for number in range(3):
+            assert isinstance(await relay.end(relay.send(number)), SendResult)
+            await asyncio.sleep(15)
+        assert relay.heard("extension_disabled") == []
+        assert len(relay.heard("connection_lost")) == 3
+
+    play(story, server)
+    assert [connection.messages for connection in server.connections] == [1, 1, 1]
 
 
 def test_amazon_ses_ends_a_session(play: Any) -> None:
