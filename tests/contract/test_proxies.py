@@ -213,6 +213,7 @@ async def test_the_last_word_of_a_server_that_closes_at_once_is_heard() -> None:
         (b"\x05\x00", True, "closed|no HTTP"),
     ],
 )
+@pytest.mark.rule("SRV-01")
 async def test_an_answer_that_is_no_yes(answer: bytes, temporary: bool, words: str) -> None:
     async def says(stream: RawStream) -> None:
         await stream.read_until(b"\r\n\r\n")

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "security" / "guards"))
 
 import binary_removals  # noqa: F401  # adds its own to the list
 import carrier_removals  # noqa: F401  # adds its own to the list
+import relay_removals  # noqa: F401  # adds its own to the list
 import server_removals  # noqa: F401  # adds its own to the list
 import tls_removals  # noqa: F401  # adds its own to the list
 from checks import ALL, SERVERS_AND_POOL, SOURCE, carriers

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..errors import ConfigurationError, TokenFailed
 from ..options.oauth2 import OAuth2, check_url
+from ..options.proxy import Proxy
 from ..results import Phase
 from .oauth2 import Post, lifetime_of, parsed, read
 from .post import post_form
@@ -42,6 +44,7 @@ async def device_login(
     scope: str | None = None,
     client_secret: str | None = None,
     ca_file: str | None = None,
+    proxy: Proxy | str | Mapping[str, Any] | None = None,
     post: Post = post_form,
 ) -> str:
     """Wait until a person has allowed the program to send, and return the refresh token for `OAuth2`. Keep it secret.
@@ -54,9 +57,12 @@ async def device_login(
     :param device_url: where the code is asked for, with ``https``; ``token_url`` is where the token is
     :param scope: what is asked for, separated by spaces
     :param ca_file: PEM file of the authorities to trust at both places in place of the system's
+    :param proxy: what stands between us and both places, as the option of a transporter
     :raises ConfigurationError: something is missing or malformed
     :raises TokenFailed: the person refused or took too long, or the server does not want it
     """
+    if proxy is not None:
+        post = functools.partial(post, proxy=Proxy.of(proxy))
     none_yet = "-"  # it stands for the one that this leads to
     source = OAuth2(
         provider=provider, tenant=tenant, token_url=token_url, client_id=client_id, client_secret=client_secret,

@@ -31,6 +31,9 @@ def token(
         str | None, typer.Option("--scope", help="What is asked for.", show_default=False)
     ] = None,
     ca_file: CaFile = None,
+    proxy: Annotated[
+        str | None, typer.Option("--proxy", help="URL of a proxy on the way.", show_default=False)
+    ] = None,
 ) -> None:
     """Get a refresh token for OAuth2: shows a code for a person to enter in a browser, and prints the token.
 
@@ -52,6 +55,7 @@ def token(
                 scope=scope,
                 client_secret=os.environ.get("MAILPOOL_CLIENT_SECRET") or None,
                 ca_file=str(ca_file) if ca_file else None,
+                proxy=proxy,
             )
         )
     except ConfigurationError as error:
