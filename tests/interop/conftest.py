@@ -39,6 +39,14 @@ def server(request: pytest.FixtureRequest, authority: Authority) -> Iterator[Rea
 
 
 @pytest.fixture
+def server_on_a_small_disk(request: pytest.FixtureRequest, authority: Authority) -> Iterator[RealServer]:
+    """The same, and what it keeps is on a disk that can be filled."""
+    server = SERVERS[request.param](authority)
+    server.small_disk = True
+    yield from _running(server)
+
+
+@pytest.fixture
 def aiosmtpd(authority: Authority) -> Iterator[Aiosmtpd]:
     """aiosmtpd: TLS from the first octet, AUTH, PIPELINING."""
     yield from _running(Aiosmtpd(authority))

@@ -13,7 +13,7 @@ from mailpool.testing import Authority
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scenarios import SCENARIOS, DoesNotApply, transporter_for
+from scenarios import SCENARIOS, DoesNotApply, full_disk, transporter_for
 from servers.catalogue import SERVERS
 from servers.real_server import NotAvailable, RealServer
 from servers.versions import version_of
@@ -45,7 +45,9 @@ def _row(name: str, authority: Authority) -> list[str]:
         secure = {"starttls": "STARTTLS", "implicit": "TLS", None: "none"}[server.tls]
         cells = [server.name, version_of(server.name), secure, asyncio.run(_advertised(server))]
     for title, scenario in SCENARIOS.items():
-        with SERVERS[name](authority) as server:
+        server = SERVERS[name](authority)
+        server.small_disk = scenario is full_disk and server.stores is not None
+        with server:
             cells.append(_verdict(server, title, scenario))
     return cells
 

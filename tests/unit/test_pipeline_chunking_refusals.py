@@ -313,3 +313,33 @@ class TestLost:
             pipeline.data_to_send()
         pipeline.abandon()
         assert t.verdict is UNCERTAIN
+
+
+class TestForgottenReply:
+    """Exim 4.96 does not answer BDAT when its disk gets full meanwhile. What it says to the RSET behind is no acceptance."""
+
+    @staticmethod
+    def say(pipeline: Pipeline, *replies: str) -> None:
+        for reply in replies:
+            writes(pipeline)
+            pipeline.receive(Reply.of(reply))
+
+    @pytest.mark.rule("P-14")
+    @pytest.mark.rule("P-15")
+    @pytest.mark.rule("P-18")
+    def test_the_message_is_in_doubt(self) -> None:
+        pipeline, begun = ready("a", "b")
+        self.say(pipeline, "250 OK", "250 Accepted", "250 Accepted", "250 OK id=1", "250 Reset OK")
+        self.say(pipeline, "250 OK", "250 Accepted", "250 Accepted")
+        writes(pipeline)
+        with pytest.raises(ProtocolViolation, match="as RSET used to be: 250 Reset OK"):
+            pipeline.receive(Reply.of("250 Reset OK"))
+        pipeline.abandon()
+        assert [t.verdict for t in begun] == [ACCEPTED, UNCERTAIN]
+
+    @pytest.mark.parametrize("first", ["250 OK", "554 no"])
+    def test_a_server_that_answers_everything_alike_is_believed(self, first: str) -> None:
+        pipeline, begun = ready("a", "b")
+        self.say(pipeline, "250 OK", "250 OK", "250 OK", first, "250 OK", "250 OK", "250 OK", "250 OK")
+        self.say(pipeline, "250 OK")
+        assert begun[1].verdict is ACCEPTED

@@ -14,6 +14,7 @@ from ..errors import ConnectionFailed, ProtocolError, SendError, TimedOut
 from ..options import Credentials, Options
 from ..results import Phase, Reply
 from ..smtp import commands
+from ..smtp.habits import Habits
 from ..smtp.handshake import Session
 from ..smtp.pipeline import Pipeline
 from ..smtp.replies import HousekeepingRefused, ProtocolViolation, ReplyParser
@@ -47,12 +48,12 @@ class Connection:
     """A connection to one server as one identity.
 
     ``pipeline`` is None until it is open. ``served`` counts the transactions begun on it. ``suspect`` is an extension
-    that the server offers and seems not to master: the replies did not fit, or did not come. With ``in_turn`` a
-    transaction begins when the one before it has its outcome, whatever the server offers.
+    that the server offers and seems not to master: the replies did not fit, or did not come. ``habits``
+    are what connections to this server share of what they find out about it.
     """
 
     def __init__(
-        self, options: Options, owner: Owner, *, connector: Connector = connect, in_turn: bool = False
+        self, options: Options, owner: Owner, *, connector: Connector = connect, habits: Habits | None = None
     ) -> None:
         self.pipeline: Pipeline | None = None
         self.session: Session | None = None
@@ -65,7 +66,7 @@ class Connection:
         self.error: SendError | None = None  # why it is over
         self._options = options
         self._owner = owner
-        self._in_turn = in_turn
+        self._habits = habits
         self._loop = asyncio.get_running_loop()
         self._timeouts = phase_timeouts(options)
         self._context: ResumingContext | None = None
@@ -104,7 +105,7 @@ class Connection:
             chunking=capabilities.chunking,
             depth=self._options.pipeline_depth,
             lmtp=self._options.lmtp,
-            in_turn=self._in_turn,
+            habits=self._habits,
         )
 
     @property

@@ -31,6 +31,7 @@ from ..policy.backoff import full_jitter
 from ..policy.meaning import classify
 from ..policy.state import Lane, Slot, State
 from ..results import Outcome, Phase
+from ..smtp.habits import Habits
 from ..smtp.transaction import Transaction
 from .lanes import PoolLane
 from .outcomes import Outcomes
@@ -103,7 +104,7 @@ class Roster:
         self._suspicions: Counter[str] = (
             Counter()
         )  # connections that failed in a way that speaks against an extension
-        self._in_turn = False  # the relay refuses a MAIL behind the end of a message
+        self._habits = Habits()
         self._shut: asyncio.Future[None] | None = None  # done when the last connection has gone
 
     def __iter__(self) -> Iterator[Slot]:
@@ -133,9 +134,7 @@ class Roster:
     def open(self, lane: Lane) -> None:
         assert isinstance(lane, PoolLane)
         slot = Slot(lane)
-        slot.connection = Connection(
-            self.options, self, connector=self._connector, in_turn=self._wants_turns()
-        )
+        slot.connection = Connection(self.options, self, connector=self._connector, habits=self._habits)
         self._slots[slot.connection] = slot
         lane.opening += 1
         lane.total += 1
@@ -146,15 +145,6 @@ class Roster:
         task = self._loop.create_task(self._open(slot, lane), name="mailpool: open a connection")
         self._opening[task] = None
         task.add_done_callback(lambda task: self._open_ended(task, slot, lane))
-
-    def _wants_turns(self) -> bool:
-        """Whether a connection has found out that the relay takes no MAIL behind the end of a message."""
-        if not self._in_turn:
-            pipelines = (slot.connection.pipeline for slot in self._slots.values())
-            self._in_turn = any(pipeline is not None and pipeline.in_turn for pipeline in pipelines)
-            if self._in_turn:
-                log.info("this relay refuses what comes behind the end of a message: each waits for its turn")
-        return self._in_turn
 
     async def _open(self, slot: Slot, lane: PoolLane) -> None:
         connection: Connection = slot.connection
@@ -479,7 +469,6 @@ class Roster:
     def _forget(self, slot: Slot) -> None:
         """Nothing of the connection is left."""
         connection: Connection = slot.connection
-        self._wants_turns()  # what it has found out stays known
         del self._slots[connection]
         self._state.total -= 1
         self._state.leaving -= slot.leaving

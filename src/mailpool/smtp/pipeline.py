@@ -38,6 +38,7 @@ from ..errors import SendError
 from ..results import Phase, Reply
 from . import commands
 from .data import DotStuffer, stuffed, with_crlf
+from .habits import Habits
 from .replies import HousekeepingRefused, ProtocolViolation
 from .transaction import Transaction, Verdict
 
@@ -66,7 +67,9 @@ class Pipeline:
         "_ending",
         "_ends",
         "_expected",
+        "_habits",
         "_lmtp",
+        "_of_chunk",
         "_out",
         "_overlapping",
         "_owed",
@@ -77,7 +80,6 @@ class Pipeline:
         "_writing",
         "finished",
         "has_taken_mail",
-        "in_turn",
     )
 
     def __init__(
@@ -87,16 +89,17 @@ class Pipeline:
         chunking: bool = False,
         depth: int = 1,
         lmtp: bool = False,
-        in_turn: bool = False,
+        habits: Habits | None = None,
     ) -> None:
         self._window = WINDOW if pipelining else 1
         self._lmtp = lmtp
-        self.in_turn = in_turn  # the server refuses a MAIL behind the end of a message
+        self._habits = Habits() if habits is None else habits
         # Whether one may begin while another waits for its outcome.
-        self._overlapping = pipelining and not lmtp and not in_turn
+        self._overlapping = pipelining and not lmtp and not self._habits.in_turn
         self._chunking = chunking and pipelining
         self._depth = depth
         self._ends = 0  # by BDAT, and unanswered
+        self._of_chunk: Reply | None = None  # how the server last accepted a message by BDAT
         # What replies are owed for, oldest first: transactions, and RSET and NOOP between them.
         self._owed: deque[Transaction | Phase] = deque()
         # The transaction that is not completely written; another may begin when there is none.
@@ -154,11 +157,10 @@ class Pipeline:
         assert self.can_begin
         if self._owed:
             last = self._owed[-1]
-            if isinstance(last, Transaction):
-                if last.chunked:
-                    self._reset()
-                else:
-                    transaction.ahead = True
+            if isinstance(last, Transaction) and last.chunked:
+                self._reset()
+            else:
+                transaction.ahead = not isinstance(last, Phase)
         # BDAT takes no terminator, and so nothing but octets whose number and line ends are known for sure.
         if not transaction.chunked:
             transaction.chunked = self._chunking and isinstance(
@@ -213,6 +215,10 @@ class Pipeline:
             _ON_REPLY[head.stage](self, head, reply)
         elif reply.is_success:
             self._owed.popleft()
+            habits = self._habits
+            pipelined = head is Phase.RSET and not self._lmtp
+            if habits.on_reset is None and pipelined and self._of_chunk not in (None, reply):
+                habits.on_reset = reply
         else:
             raise HousekeepingRefused(f"{head} was answered {reply}")
 
@@ -443,10 +449,15 @@ class Pipeline:
         if reply.code < 400 and (not reply.is_success or t.is_pointless or not t.end_written):
             # It took a message that nobody was to receive, or a part of one, or wants to hear more.
             raise ProtocolViolation(f"BDAT was answered {reply}")
+        if reply == self._habits.on_reset:
+            # The one to BDAT is missing: Exim forgets it when its disk gets full meanwhile. The message may be nowhere.
+            raise ProtocolViolation(f"BDAT was answered as RSET used to be: {reply}")
         if t.is_pointless:
             self._finish_refused(t)
         elif not self._decide(t, reply):
             return
+        if reply.code < 300:
+            self._of_chunk = reply
         self._ends -= 1
         if not t.end_written:
             # No RSET can be put into the midst of the content, and the server still reads that.
@@ -483,7 +494,7 @@ class Pipeline:
 
     def _begin_in_turn(self, t: Transaction) -> None:
         """It was refused for coming too early. Nothing was taken of it, and now nothing is owed."""
-        self.in_turn = True
+        self._habits.in_turn = True
         self._overlapping = t.ahead = False
         t.written = t.answered = 0
         t.stage = Phase.MAIL

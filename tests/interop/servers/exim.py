@@ -102,6 +102,7 @@ class Exim(RealServer):
 
     name: ClassVar[str] = "Exim"
     most_recipients: ClassVar[int | None] = 100
+    stores: ClassVar[str | None] = "spool"
 
     def __init__(
         self, authority: object, settings: tuple[str, ...] = (), *, open_to_all: bool = False
@@ -121,9 +122,9 @@ class Exim(RealServer):
         root = _unpacked()
         program = root / "usr" / "sbin" / "exim4"
         self.port = free_port()
-        for name in ("spool", "log"):
-            (self.home / name).mkdir()
-            os.chown(self.home / name, account.pw_uid, account.pw_gid)
+        (self.home / "log").mkdir()
+        for folder in (self._make_store(), self.home / "log"):
+            os.chown(folder, account.pw_uid, account.pw_gid)
         certificate, key = self._authority.write_certificate(self.home, "127.0.0.1", "localhost")
         os.chown(key, account.pw_uid, account.pw_gid)
         configuration = self.home / "exim.conf"
@@ -163,7 +164,17 @@ class Exim(RealServer):
             "NSS_WRAPPER_GROUP": str(self.home / "group"),
         }
         with (self.home / "output").open("wb") as output:
-            command = [program, "-C", configuration, "-bdf", "-oX", str(self.port), "-oP", self.home / "pid"]
+            command = [
+                program,
+                "-C",
+                configuration,
+                "-bdf",
+                "-q2s",
+                "-oX",
+                str(self.port),
+                "-oP",
+                self.home / "pid",
+            ]
             self._spawn(command, env=environment, stdout=output, stderr=output)
         self._wait_for_greeting()
 

@@ -40,6 +40,7 @@ class Haraka(RealServer):
 
     name: ClassVar[str] = "Haraka"
     most_recipients: ClassVar[int | None] = 100
+    stores: ClassVar[str | None] = "store"
 
     def start(self) -> None:
         node = shutil.which("node")
@@ -48,8 +49,9 @@ class Haraka(RealServer):
         package = _modules() / "Haraka"
         self.port = free_port()
         config = self.home / "config"
-        for folder in (config, self.home / "plugins", self.home / "store"):
+        for folder in (config, self.home / "plugins"):
             folder.mkdir()
+        self._make_store()
         # It cannot do without that, and this has its defaults.
         shutil.copy(package / "config" / "connection.ini", config)
         for name, text in _CONFIGURATION.items():
@@ -65,11 +67,11 @@ class Haraka(RealServer):
         self._wait_for_greeting()
 
     def deliveries(self) -> list[Delivery]:
-        store = self.home / "store" / "taken"
+        store = self._store / "taken"
         if not store.exists():
             return []
-        # What is being written has no end of line yet.
-        lines = [line for line in store.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        # What has no end is being written, or did not find room on the disk.
+        lines = [line for line in store.read_text().splitlines() if line.endswith("}")]
         taken = [json.loads(line) for line in lines]
         return [Delivery(one["message_id"], recipient) for one in taken for recipient in one["recipients"]]
 

@@ -43,7 +43,8 @@ exports.hook_queue_outbound = function (next, connection) {
         message_id: header.get('Message-ID').trim(),
         recipients: recipients.map(recipient => recipient.address)
     };
-    fs.appendFile(path.join(home, 'store', 'taken'), `${JSON.stringify(taken)}\n`, error =>
+    // A disk that gets full takes the beginning of a line, behind which the next one must not stand.
+    fs.appendFile(path.join(home, 'store', 'taken'), `\n${JSON.stringify(taken)}\n`, error =>
         error ? next(DENYSOFT, DSN.sys_disk_full(error.code, 452)) : next(OK)
     );
 };

@@ -67,6 +67,9 @@ class OpenSmtpd(RealServer):
     requires_auth: ClassVar[bool] = False
     pipelining: ClassVar[bool] = False
     refused_content: ClassVar[Mapping[str, str] | None] = {"from": "virus@example.org"}
+    stores: ClassVar[str | None] = "queue"
+    # It says 250 to a message of which nothing but the envelope has found room, and delivers an empty one.
+    sees_what_finds_no_room: ClassVar[bool] = False
 
     def __init__(self, authority: Any, *, most_messages: int = 100) -> None:
         super().__init__(authority)
@@ -86,7 +89,7 @@ class OpenSmtpd(RealServer):
             )
         )
         self._write_accounts()
-        (self.home / "queue").mkdir(mode=0o711)
+        self._make_store().chmod(0o711)
         with (self.home / "output").open("wb") as output:
             command = [
                 "unshare",
@@ -102,7 +105,7 @@ class OpenSmtpd(RealServer):
 
     def deliveries(self) -> list[Delivery]:
         found: list[Delivery] = []
-        for message in (self.home / "queue" / "queue").glob("*/*/message"):
+        for message in (self._store / "queue").glob("*/*/message"):
             headers = email.message_from_bytes(message.read_bytes())
             message_id = (headers["Message-ID"] or "").strip()
             found += [

@@ -49,6 +49,7 @@ class Postfix(RealServer):
 
     name: ClassVar[str] = "Postfix"
     most_recipients: ClassVar[int | None] = 100
+    stores: ClassVar[str | None] = "queue"
 
     def __init__(
         self,
@@ -101,9 +102,10 @@ class Postfix(RealServer):
         return self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
 
     def _write_configuration(self, debian: Unpacked) -> None:
-        etc, queue, data = (self.home / name for name in ("etc", "queue", "data"))
-        for folder in (etc, queue, data):
+        etc, data = (self.home / name for name in ("etc", "data"))
+        for folder in (etc, data):
             folder.mkdir()
+        queue = self._make_store()
         owner = pwd.getpwnam(_OWNER).pw_uid
         for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private",
                      "public", "saved", "trace", "maildrop", "pid"):  # fmt: skip
@@ -120,7 +122,7 @@ class Postfix(RealServer):
             "inet_interfaces": "127.0.0.1",
             "inet_protocols": "ipv4",
             "config_directory": etc,
-            "queue_directory": queue,
+            "queue_directory": self.home / "queue",
             "data_directory": data,
             "daemon_directory": debian.root / "usr/lib/postfix/sbin",
             "command_directory": debian.root / "usr/sbin",
@@ -159,6 +161,10 @@ class Postfix(RealServer):
             "smtpd_peername_lookup": "no",
             "smtpd_client_connection_count_limit": "0",
             "smtpd_recipient_limit": "100",
+            # Who is refused often is cut off, and need not wait for it.
+            "smtpd_error_sleep_time": "0",
+            # No mail of its own, to tell that its disk is full.
+            "notify_classes": "",
             "header_checks": f"regexp:{etc / 'checks'}",
             **self._settings,
         }

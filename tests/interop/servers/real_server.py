@@ -19,13 +19,11 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from mailpool.testing import Authority
 
+from .small_disk import NotAvailable, SmallDisk
+
 T = TypeVar("T")
 # Below those that connections get. Another run beside this one begins somewhere else.
 _PORTS = itertools.cycle(random.SystemRandom().sample(range(10_000, 30_000), 20_000))
-
-
-class NotAvailable(Exception):
-    """The server cannot be had here; the text says why."""
 
 
 def once(fetch: Callable[[], T]) -> Callable[[], T]:
@@ -63,6 +61,9 @@ class RealServer(abc.ABC):
     ``pipelining``  whether it announces PIPELINING
     ``most_recipients``  of a transaction, if its configuration bounds them
     ``refused_content``  fields of a message that it refuses after DATA, if it can
+    ``stores``  the folder below its home where it keeps what it took, if it does; with ``small_disk`` set before the
+                start that is a disk of its own, ``disk``
+    ``sees_what_finds_no_room``  whether it notices when the disk becomes full in the midst of a message
     """
 
     name: ClassVar[str]
@@ -71,6 +72,10 @@ class RealServer(abc.ABC):
     pipelining: ClassVar[bool] = True
     refused_content: ClassVar[Mapping[str, str] | None] = {"subject": "virus"}
     most_recipients: ClassVar[int | None] = None
+    stores: ClassVar[str | None] = None
+    sees_what_finds_no_room: ClassVar[bool] = True
+    small_disk = False
+    disk: SmallDisk | None = None
     host = "127.0.0.1"
     username = "me"
     password = "correct horse"
@@ -99,6 +104,8 @@ class RealServer(abc.ABC):
     def stop(self) -> None:
         """End it, and remove everything it wrote."""
         self._end()
+        if self.disk is not None:
+            self.disk.end()
         self._home.cleanup()
 
     def restart(self) -> None:
@@ -149,8 +156,25 @@ class RealServer(abc.ABC):
         """The end of what the server wrote about itself, for people."""
         return ""
 
+    def _make_store(self) -> Path:
+        """Where it keeps what it took, as we see it: a folder, or a disk."""
+        assert self.stores is not None
+        folder = self.home / self.stores
+        if not self.small_disk:
+            folder.mkdir()
+            return folder
+        self.disk = SmallDisk(folder)
+        return self.disk.inside
+
+    @property
+    def _store(self) -> Path:
+        assert self.stores is not None
+        return self.home / self.stores if self.disk is None else self.disk.inside
+
     def _spawn(self, command: Sequence[str | os.PathLike[str]], **options: Any) -> None:
         self._spawned = command, options
+        if self.disk is not None:
+            command = [*self.disk.prefix, *command]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
 
     def _wait_for_greeting(self, timeout: float = 200.0) -> None:
