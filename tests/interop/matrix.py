@@ -46,7 +46,7 @@ def _row(name: str, authority: Authority) -> list[str]:
         cells = [server.name, version_of(server.name), secure, asyncio.run(_advertised(server))]
     for title, scenario in SCENARIOS.items():
         server = SERVERS[name](authority)
-        server.small_disk = scenario is full_disk and server.stores is not None
+        server.small_disk |= scenario is full_disk and server.stores is not None
         with server:
             cells.append(_verdict(server, title, scenario))
     return cells

@@ -25,6 +25,8 @@ async def test_scenario(server: Any, scenario: Callable[[Any], Awaitable[None]])
 
 
 @pytest.mark.rule("P-15")
-@pytest.mark.parametrize("server_on_a_small_disk", ["postfix", "exim", "opensmtpd", "haraka"], indirect=True)
+@pytest.mark.parametrize(
+    "server_on_a_small_disk", ["postfix", "exim", "opensmtpd", "sendmail", "haraka"], indirect=True
+)
 async def test_the_disk_is_full_for_a_while(server_on_a_small_disk: Any) -> None:
     await full_disk(server_on_a_small_disk)

@@ -14,12 +14,14 @@ from .node_server import NodeSmtpServer
 from .opensmtpd import OpenSmtpd
 from .postfix import Postfix
 from .real_server import RealServer
+from .sendmail import Sendmail
 from .smtp_sink import SmtpSink
 
 SERVERS: Mapping[str, Callable[[Any], RealServer]] = {
     "postfix": Postfix,
     "exim": Exim,
     "opensmtpd": OpenSmtpd,
+    "sendmail": Sendmail,
     "aiosmtpd": Aiosmtpd,
     "aiosmtpd_starttls": partial(Aiosmtpd, tls="starttls"),
     "node_smtp_server": NodeSmtpServer,

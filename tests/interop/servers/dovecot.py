@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -68,7 +69,7 @@ class DovecotAuthentication:
     """``settings`` are what Postfix has to be told to ask it."""
 
     def __init__(self, user: str, password: str) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-")
+        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-", ignore_cleanup_errors=True)
         self.home = Path(self._home.name)
         self.home.chmod(0o755)
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,8 +86,7 @@ class DovecotAuthentication:
 
     def __exit__(self, *error: object) -> None:
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(10)
+            end(self._process)
         self._home.cleanup()
 
     @staticmethod
@@ -136,7 +136,14 @@ def run_dovecot(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End Dovecot and its programs. Asked politely, it would take a second; and nothing of it is to be kept."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def wait_for(socket: Path, process: subprocess.Popen[bytes], home: Path) -> None:

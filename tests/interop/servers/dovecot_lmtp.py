@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from .dovecot import run_dovecot, wait_for
+from .dovecot import end, run_dovecot, wait_for
 from .packages import unpack
 from .real_server import Delivery, NotAvailable, once
 
@@ -74,7 +74,7 @@ class DovecotLmtp:
     """
 
     def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-lmtp-")
+        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-lmtp-", ignore_cleanup_errors=True)
         self.home = Path(self._home.name)
         self.home.chmod(0o755)
         self.socket = self.home / "run" / "lmtp"
@@ -101,8 +101,7 @@ class DovecotLmtp:
 
     def __exit__(self, *error: object) -> None:
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(10)
+            end(self._process)
         self._home.cleanup()
 
     def deliveries(self) -> list[Delivery]:

@@ -68,6 +68,7 @@ class OpenSmtpd(RealServer):
     pipelining: ClassVar[bool] = False
     refused_content: ClassVar[Mapping[str, str] | None] = {"from": "virus@example.org"}
     stores: ClassVar[str | None] = "queue"
+    small_disk = True  # thousands of files are gone with it at once, and in a namespace it is anyway
     # It says 250 to a message of which nothing but the envelope has found room, and delivers an empty one.
     sees_what_finds_no_room: ClassVar[bool] = False
 

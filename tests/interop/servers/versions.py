@@ -14,6 +14,7 @@ _DEBIAN = {
     "smtp-sink": ("debian", "postfix"),
     "Exim": ("exim", "exim4-daemon-light"),
     "OpenSMTPD": ("opensmtpd", "opensmtpd"),
+    "Sendmail": ("sendmail", "sendmail-bin"),
 }
 _NPM = {
     "smtp-server": ("node", "smtp-server"),
