@@ -179,7 +179,7 @@ async def wrong_password(server: Any) -> None:
 async def full_disk(server: Any) -> None:
     """The disk is full in mid-batch, and later it is not. What is deferred is not there, and goes through in the end."""
     if server.disk is None:
-        raise DoesNotApply("keeps nothing on a disk")
+        raise DoesNotApply("has no queue on a disk")
     results: list[mailpool.SendResult] = []
     deferred: dict[int, mailpool.SendError] = {}
     filled, turned_away = asyncio.Event(), asyncio.Semaphore(0)
