@@ -42,8 +42,9 @@ from .options.proxy import Proxy
 from .options.smime_identity import Smime
 from .pool.statistics import Histogram, PoolStats, RelayStats
 from .results import Outcome, Phase, RecipientResult, Reply, SendResult
+from .sending_many import SendOutcome
 from .smtp.sasl import LoginContext, Mechanism
-from .transporter import SendOutcome, Transporter, create_transport
+from .transporter import Transporter, create_transport
 from .transports.carrier import Carrier, all_accepted
 from .transports.file import FileCarrier
 from .transports.json_lines import JSONCarrier

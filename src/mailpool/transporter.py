@@ -7,31 +7,22 @@ import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from .errors import ConfigurationError, PoolClosed, QueueFull, SendError, UsageError
+from .errors import ConfigurationError, QueueFull, SendError, UsageError
 from .events import Events, Handler
-from .hooks import Hook
 from .message import Sealed
 from .net.connect import Connector, connect, prepare
 from .options import Credentials, Options, parse_options
 from .pool.closing import takes_no_more
 from .pool.pool import Pool
 from .pool.statistics import PoolStats
-from .preparation import AnyMessage, Preparation
-from .preparing import Preparing
+from .preparing import AnyMessage, Hook, Preparation, Preparing
 from .results import Phase, SendResult
+from .sending_many import M, SendOutcome, sent_in_turn
 from .transports.carriage import Carriage
 from .transports.carrier import Carrier, name_of
 from .transports.failover import Failover, Plan
@@ -45,22 +36,8 @@ from .transports.verification import Verification, verify, verify_carrier
 
 log = logging.getLogger("mailpool")
 
-M = TypeVar("M", bound=AnyMessage)
 H = TypeVar("H", bound=Handler)
 K = TypeVar("K", bound=Hook)
-
-
-@dataclasses.dataclass(slots=True)
-class SendOutcome(Generic[M]):
-    """What became of one item of `Transporter.send_many`: a ``result``, or the ``error`` that ``send_mail`` would raise."""
-
-    message: M
-    result: SendResult | None = None
-    error: Exception | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.error is None
 
 
 def create_transport(
@@ -179,7 +156,7 @@ class Transporter:
             message, priority=priority, deadline=deadline, auth=_identity(auth), may_wait=False
         ).add_done_callback(self._report)
 
-    async def send_many(
+    def send_many(
         self, source: Iterable[M] | AsyncIterable[M], *, priority: int = -1
     ) -> AsyncIterator[SendOutcome[M]]:
         """Send everything that ``source`` gives, in flat memory: it is asked for the next message only when there is room.
@@ -191,61 +168,14 @@ class Transporter:
         :param source: messages as `send_mail` takes them
         :param priority: as in `send_mail`; below its default, so that single messages pass a batch
         """
-        self._bound()
-        ended: asyncio.Queue[SendOutcome[M] | None] = asyncio.Queue()
-        futures: dict[asyncio.Future[SendResult], None] = {}  # in order, as they are cancelled
-        backlog = max(100, 4 * self.options.max_connections * self.options.pipeline_depth)
-        consumed = asyncio.Event()
-
-        def note(item: M, future: asyncio.Future[SendResult]) -> None:
-            futures.pop(future, None)
-            if future.cancelled():
-                return
-            error = future.exception()
-            if error is None:
-                ended.put_nowait(SendOutcome(item, result=future.result()))
-            else:
-                assert isinstance(error, Exception)
-                ended.put_nowait(SendOutcome(item, error=error))
-
-        def start(item: M) -> None:
-            try:
-                future = self._submit(item, priority=priority)
-            except Exception as error:  # whatever is wrong with one message, the others go on
-                ended.put_nowait(SendOutcome(item, error=error))
-                return
-            futures[future] = None
-            future.add_done_callback(lambda done: note(item, done))
-
-        async def pull() -> None:
-            async with contextlib.aclosing(_as_async(source)) as items:
-                async for item in items:
-                    start(item)
-                    # A consumer that is slow, or a queue that is full: the source waits for both.
-                    while ended.qsize() > backlog:
-                        consumed.clear()
-                        await consumed.wait()
-                    if not (self.is_idle() or await self._room()):
-                        raise PoolClosed(
-                            "the transporter was closed before the source was exhausted", phase=Phase.QUEUE
-                        )
-
-        puller = asyncio.ensure_future(pull())
-        puller.add_done_callback(lambda _: ended.put_nowait(None))
-        try:
-            while True:
-                outcome = await ended.get()
-                consumed.set()
-                if outcome is not None:
-                    yield outcome
-                if puller.done() and not futures and ended.empty():
-                    break
-            puller.result()
-        finally:
-            puller.cancel()
-            for future in tuple(futures):
-                future.cancel()
-            await asyncio.gather(puller, return_exceptions=True)
+        return sent_in_turn(
+            source,
+            partial(self._submit, priority=priority),
+            begin=self._bound,
+            has_room=self.is_idle,
+            room=self._room,
+            backlog=max(100, 4 * self.options.max_connections * self.options.pipeline_depth),
+        )
 
     async def verify(self) -> Verification:
         """Connect, log in, and tell what the server offers, over a connection of its own that the pool does not count.
@@ -546,17 +476,3 @@ def _check(priority: object, deadline: object) -> None:
 
 def _identity(auth: Credentials | Mapping[str, Any] | tuple[str, str] | None) -> Credentials | None:
     return None if auth is None else Credentials.of(auth)
-
-
-async def _as_async(source: Iterable[M] | AsyncIterable[M]) -> AsyncGenerator[M, None]:
-    if isinstance(source, AsyncIterable):
-        try:
-            async for item in source:
-                yield item
-        finally:
-            # Its own clean-up is not left to the garbage collector, which would do it in a task that nobody awaits.
-            if isinstance(source, AsyncGenerator):
-                await source.aclose()
-    else:
-        for item in source:
-            yield item

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from mailpool import DkimKey, MessageError, PoolClosed, create_transport, dkim_record
 from mailpool.message.dkim import load_key, takes_long
 from mailpool.options import parse_options
-from mailpool.preparation import Preparation
+from mailpool.preparing import Preparation
 from mailpool.testing import ScriptedServer
 
 with warnings.catch_warnings():

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mailpool import ConfigurationError, DkimKey, MessageError, create_transport
 from mailpool.options import parse_options
-from mailpool.preparation import Preparation
+from mailpool.preparing import Preparation
 from mailpool.testing import ScriptedServer, in_thread
 
 ED25519 = ed25519.Ed25519PrivateKey.generate()

@@ -35,7 +35,7 @@ from mailpool import (
     dkim_record,
 )
 from mailpool.options import parse_options
-from mailpool.preparation import Preparation
+from mailpool.preparing import Preparation
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -221,7 +221,7 @@ def test_whatever_is_in_a_header_can_be_shown_as_json(header: list[tuple[bytes, 
 
 async def test_eml_files_are_the_message_exactly(tmp_path: Path) -> None:
     kept = MemoryCarrier()
-    sealed = mailpool.preparation.Preparation(Options()).seal(MAIL)
+    sealed = mailpool.preparing.Preparation(Options()).seal(MAIL)
     await send(kept, sealed)
     results = await send(FileCarrier(tmp_path / "out"), sealed, sealed)
     files = sorted((tmp_path / "out").iterdir())

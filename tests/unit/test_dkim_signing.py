@@ -17,7 +17,7 @@ from mailpool.content import BytesContent, StreamedContent
 from mailpool.errors import MessageError
 from mailpool.message.dkim import load_key, signed
 from mailpool.options import parse_options
-from mailpool.preparation import Preparation
+from mailpool.preparing import Preparation
 
 ED25519 = ed25519.Ed25519PrivateKey.generate()
 NOW = int(datetime.datetime(2026, 1, 5, tzinfo=datetime.UTC).timestamp())

@@ -788,7 +788,7 @@ removal(
 removal(
     "FIL-09",
     "what a hook makes of a message is sealed by the same policy",
-    ("preparation.py", "            access=self._access,\n", ""),
+    ("preparing/preparation.py", "            access=self._access,\n", ""),
 )
 removal(
     "FIL-07",

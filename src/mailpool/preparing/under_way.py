@@ -13,12 +13,12 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
-from .errors import DeadlineExceeded, PoolClosed, UsageError
+from ..errors import DeadlineExceeded, PoolClosed, UsageError
+from ..message import Sealed
+from ..pool.pending import Pending
+from ..pool.waiters import Waiters
+from ..results import Phase, SendResult
 from .hooks import go_on
-from .message import Sealed
-from .pool.pending import Pending
-from .pool.waiters import Waiters
-from .results import Phase, SendResult
 
 # Enough to keep a pool busy over slow sources, and no flood for those who answer.
 _AT_ONCE = 100

@@ -13,18 +13,18 @@ from email.message import Message as StdlibMessage
 from functools import partial
 from typing import Any
 
-from .errors import MessageError
+from ..errors import MessageError
+from ..message import Merged, Message, Sealed, seal
+from ..message.awaiting import CONTENT_FIELDS, awaited, in_lists, must_wait, own_copy
+from ..message.dkim import LoadedKey, Signatures, signed, takes_long
+from ..message.fields import message_fields
+from ..message.letter import letter
+from ..message.seal import sealed_octets
+from ..message.smime import LoadedSmime, Protection, protected
+from ..message.sources import Found
+from ..options import Options
 from .hooks import Hooks, in_a_task
-from .message import Merged, Message, Sealed, seal
-from .message.awaiting import CONTENT_FIELDS, awaited, in_lists, must_wait, own_copy
-from .message.dkim import LoadedKey, Signatures, signed, takes_long
-from .message.fields import message_fields
-from .message.letter import letter
-from .message.seal import sealed_octets
-from .message.smime import LoadedSmime, Protection, protected
-from .message.sources import Found
-from .net import cancelled
-from .options import Options
+from ..net import cancelled
 from .signing_threads import SigningThreads
 
 AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed | Merged
@@ -201,7 +201,7 @@ class Preparation:
 
     async def _fetch(self, url: str, headers: Mapping[str, str] | None, field: str) -> Found:
         # Imported late: it needs an extra, and few programs have it fetch anything.
-        from .net.fetch import fetch
+        from ..net.fetch import fetch
 
         return await fetch(url, headers, field, self._access)
 

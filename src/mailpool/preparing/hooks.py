@@ -8,8 +8,8 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Final, TypeVar
 
-from .errors import ConfigurationError, MailpoolError, MessageError
-from .net import cancelled
+from ..errors import ConfigurationError, MailpoolError, MessageError
+from ..net import cancelled
 
 T = TypeVar("T")
 Hook = Callable[[Any], Any]
