@@ -170,9 +170,9 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "no back-off between attempts to connect",
-        _ROSTER,
-        "        lane.retry_at = self._loop.time() + wait\n",
-        "        lane.retry_at = self._loop.time() + 0 * wait\n",
+        "pool/lanes.py",
+        "        self.retry_at = now + full_jitter(",
+        "        self.retry_at = now + 0 * full_jitter(",
     ),
     Mutation(
         "a connection that may be dead is given a whole message",

@@ -6,9 +6,14 @@ from ..auth.login import LoginGate
 from ..errors import SendError
 from ..net.tls import ResumingContext, context_for
 from ..options import Credentials, Options
-from ..policy.state import Lane, State
+from ..policy.backoff import full_jitter
+from ..policy.state import DOWN_AFTER, Lane, State
 from .key import ConnectionKey
 from .learning import Learning
+
+# Between attempts to connect, in seconds.
+_BACKOFF_BASE = 0.1
+_BACKOFF_CAP = 30.0
 
 
 class PoolLane(Lane):
@@ -44,6 +49,28 @@ class PoolLane(Lane):
         self.unused = 0
         self.learning = learning
         self.adaptive = learning.recall()
+
+    def count_failure(self, now: float, dice: float) -> None:
+        """An attempt to connect has failed (P-19)."""
+        self.failures += 1
+        self.failed_at = now
+        self.retry_at = now + full_jitter(self.failures, dice, base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
+
+    def was_reached(self, opened_at: float) -> None:
+        """A connection has shown that the relay works; one that was opened before the last failure shows nothing."""
+        if opened_at >= self.failed_at:
+            self.failures = 0
+            self.retry_at = 0.0
+
+    def forget_back_off(self) -> None:
+        """The next message may connect at once; whether the relay counts as down stays as it is."""
+        self.failures = min(self.failures, DOWN_AFTER)
+        self.retry_at = 0.0
+
+    def count_unused(self, now: float, dice: float) -> None:
+        """The server closed a connection that had had no message: the minimum is kept with patience (P-09)."""
+        self.unused += 1
+        self.refill_at = now + full_jitter(self.unused, dice, base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
 
 
 def lane_of(

@@ -29,7 +29,7 @@ from ..policy.assignment import (
 )
 from ..policy.batch import next_batch
 from ..policy.rate import Limiter
-from ..policy.state import DOWN_AFTER, Slot, State
+from ..policy.state import Slot, State
 from ..results import Phase
 from ..smtp.transaction import Transaction, prepare
 from .alarm import Alarm
@@ -288,8 +288,7 @@ class Pool:
         for lane in tuple(self._state.lanes.values()):
             assert isinstance(lane, PoolLane)
             self._outcomes.fail_waiting(lane, error, error.retry_after)
-            lane.failures = min(lane.failures, DOWN_AFTER)
-            lane.retry_at = 0.0
+            lane.forget_back_off()
         self.schedule()
 
     # -- callers that give up --------------------------------------------------------------------------------------

@@ -27,7 +27,6 @@ from ..net.connect import Connector
 from ..net.connection import Connection
 from ..options import Options
 from ..policy.assignment import takes_next
-from ..policy.backoff import full_jitter
 from ..policy.meaning import classify
 from ..policy.state import Lane, Slot, State
 from ..results import Outcome, Phase
@@ -42,9 +41,6 @@ log = logging.getLogger("mailpool")
 
 Notify = Callable[..., None]
 
-# P-19, in seconds.
-_BACKOFF_BASE = 0.1
-_BACKOFF_CAP = 30.0
 # What is wrong with a certificate or a name stays wrong for a moment: messages that come meanwhile fail untried.
 _LASTING = 1.0
 # P-10: connections that were opened together end apart; the share of their age that chance may take away.
@@ -255,7 +251,7 @@ class Roster:
         if wrong_login:
             lane.gate.failed(error)
         now = self._loop.time()
-        self._count_failure(lane)
+        lane.count_failure(self._loop.time(), self._dice())
         if error.temporary:
             if lane.first_failure_at is None:
                 lane.first_failure_at = now
@@ -282,25 +278,11 @@ class Roster:
         if meaning.outcome is Outcome.QUOTA:
             quota = throttled(error.reply, error.phase, meaning)
             assert isinstance(quota, QuotaExceeded)
-            self._count_failure(lane)
+            lane.count_failure(self._loop.time(), self._dice())
             self._outcomes.quota_exceeded(lane, quota)
         else:
             self._throttling.turned_away(lane, slot, error, meaning)
         return True
-
-    def _count_failure(self, lane: PoolLane) -> None:
-        lane.failures += 1
-        lane.failed_at = self._loop.time()
-        wait = full_jitter(lane.failures, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
-        lane.retry_at = self._loop.time() + wait
-
-    def _forget_failures(self, slot: Slot) -> None:
-        """A connection that was opened since shows that the relay can be reached; an older one says nothing about that."""
-        lane = slot.lane
-        assert isinstance(lane, PoolLane)
-        if slot.opened_at >= lane.failed_at:
-            lane.failures = 0
-            lane.retry_at = 0.0
 
     # -- what connections report -----------------------------------------------------------------------------------
 
@@ -308,7 +290,8 @@ class Roster:
         assert connection.pipeline is not None
         slot = self._slots[connection]
         if slot.lane.failures and connection.pipeline.has_taken_mail:
-            self._forget_failures(slot)
+            assert isinstance(slot.lane, PoolLane)
+            slot.lane.was_reached(slot.opened_at)
         self._take_finished(connection, slot)
         now = self._loop.time()
         done = False
@@ -327,13 +310,10 @@ class Roster:
         self._no_longer_open(slot)
         self._mark_leaving(slot)
         if connection.served == 0:
-            # The minimum is kept with patience (P-09): this server does not want connections that wait.
-            lane.unused += 1
-            wait = full_jitter(lane.unused, self._dice(), base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
-            lane.refill_at = self._loop.time() + wait
+            lane.count_unused(self._loop.time(), self._dice())
         elif connection.pipeline is not None and not connection.pipeline.has_taken_mail:
             # It let us in and took nothing: for the back-off that is no better than a closed door.
-            self._count_failure(lane)
+            lane.count_failure(self._loop.time(), self._dice())
         self._take_finished(connection, slot)
         # A reply that does not come may be a slow server's; twice is not.
         if connection.suspect is not None:

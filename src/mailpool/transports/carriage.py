@@ -39,13 +39,11 @@ from ..pool.statistics import Counts, Histogram, PoolStats
 from ..results import Phase, SendResult
 from .arguments import checked_count
 from .carrier import Carrier, name_of
+from .finishing import GRACE, stopped
 from .handover import Handover, absorb, final, note_final, outcome_of
 from .pacing import Pacing
 
 log = logging.getLogger("mailpool")
-
-# A carrier that was told to stop has so long each time, and its ``close`` as well, in seconds.
-_GRACE = 1.0
 
 
 class Carriage:
@@ -366,7 +364,7 @@ class Carriage:
     async def _shut_down(self, timeout: float) -> None:
         tasks: list[asyncio.Task[Any]] = [handover.task for handover in self._under_way.values()]
         try:
-            await _stopped(tasks, timeout)
+            await stopped(tasks, timeout)
         finally:
             # Whoever did not stop is left behind; the messages are not.
             for delivery in tuple(self._under_way):
@@ -375,12 +373,12 @@ class Carriage:
                 self._settle(delivery, self._abandoned(delivery))
         asking = self._pacing.asking
         if asking is not None:
-            await _stopped([asking], 0)
+            await stopped([asking], 0)
         close = getattr(self._carrier, "close", None)
         if close is not None:
             closing = self._loop.create_task(_called(close))
-            if not await _stopped([closing], _GRACE):
-                log.warning("%s did not close within %g s", name_of(self._carrier), _GRACE)
+            if not await stopped([closing], GRACE):
+                log.warning("%s did not close within %g s", name_of(self._carrier), GRACE)
             elif not closing.cancelled() and (error := closing.exception()) is not None:
                 log.warning("%s did not close well: %s", name_of(self._carrier), type(error).__name__)
 
@@ -424,23 +422,3 @@ class Carriage:
 
 async def _called(function: Callable[[], Any]) -> None:
     await function()
-
-
-async def _stopped(tasks: list[asyncio.Task[Any]], timeout: float) -> bool:
-    """Wait for tasks, tell those to stop that take longer, and say whether all have ended."""
-    if not tasks:
-        return True
-    try:
-        _, pending = await asyncio.wait(tasks, timeout=timeout)
-    except asyncio.CancelledError:
-        for task in tasks:
-            task.cancel()
-        raise
-    # Told twice: the first time one may still finish what cannot be taken back.
-    for _ in range(2):
-        for task in pending:
-            task.cancel()
-        if pending:
-            _, pending = await asyncio.wait(pending, timeout=_GRACE)
-    await asyncio.sleep(0)  # for the callbacks of those that have just ended
-    return not pending

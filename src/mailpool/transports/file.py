@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from ..errors import ConfigurationError, Deferred, DeliveryUncertain
+from ..errors import ConfigurationError, DeliveryUncertain
 from ..message import Sealed
 from ..results import Phase, SendResult
 from .arguments import checked_path
 from .carrier import all_accepted
-from .finishing import finished
+from .finishing import written
 from .octets import Newline, blocks_of, checked_newline
 
 _COUNTER = itertools.count()
@@ -65,14 +65,7 @@ class FileCarrier:
 
     async def deliver(self, sealed: Sealed, /) -> SendResult:
         # In a thread, for a disk may take its time; and what a thread has begun it also ends.
-        try:
-            path = await finished(asyncio.to_thread(self._write, sealed))
-        except OSError as error:
-            raise Deferred(
-                f"the message cannot be written to a file: {error.strerror or type(error).__name__}",
-                phase=Phase.HANDOVER,
-                temporary=True,
-            ) from error
+        path = await written(asyncio.to_thread(self._write, sealed))
         return all_accepted(sealed, f"250 2.0.0 written to {path.name}")
 
     def _write(self, sealed: Sealed) -> Path:

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ConfigurationError, Deferred
+from ..errors import ConfigurationError
 from ..message import Sealed
-from ..results import Phase, SendResult
+from ..results import SendResult
 from .arguments import checked_path
 from .carrier import all_accepted
-from .finishing import finished
+from .finishing import written
 from .octets import whole
 
 _HEADER = email.parser.BytesHeaderParser(policy=email.policy.compat32)
@@ -63,14 +63,7 @@ class JSONCarrier:
                 await answer
             return all_accepted(sealed, "250 2.0.0 given as JSON")
         line = json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        try:
-            await finished(self._append(Path(self._to), line))
-        except OSError as error:
-            raise Deferred(
-                f"the message cannot be written to a file: {error.strerror or type(error).__name__}",
-                phase=Phase.HANDOVER,
-                temporary=True,
-            ) from error
+        await written(self._append(Path(self._to), line))
         return all_accepted(sealed, "250 2.0.0 written as JSON")
 
     async def _append(self, path: Path, line: bytes) -> None:

@@ -70,7 +70,7 @@ removal(
 removal(
     "POL-02",
     "a carrier that does not stop is left behind",
-    (CARRIAGE, "asyncio.wait(pending, timeout=_GRACE)", "asyncio.wait(pending)"),
+    ("transports/finishing.py", "asyncio.wait(pending, timeout=GRACE)", "asyncio.wait(pending)"),
 )
 removal(
     "POL-03",

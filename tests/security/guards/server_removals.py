@@ -30,7 +30,11 @@ removal(
 removal(
     "SRV-07",
     "attempts back off",
-    (ROSTER, "        lane.retry_at = self._loop.time() + wait\n", "        lane.retry_at = 0.0\n"),
+    (
+        "pool/lanes.py",
+        "        self.retry_at = now + full_jitter(",
+        "        self.retry_at = 0.0 * full_jitter(",
+    ),
 )
 removal(
     "SRV-09",
