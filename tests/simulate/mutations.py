@@ -304,8 +304,8 @@ MUTATIONS: Final = (
     Mutation(
         "RSET is left out between two BDAT",
         _PIPELINE,
-        "                if last.chunked:\n                    self._reset()",
-        "                if last.chunked:\n                    pass",
+        "            if isinstance(last, Transaction) and last.chunked:\n                self._reset()",
+        "            if isinstance(last, Transaction) and last.chunked:\n                pass",
     ),
     Mutation(
         "dots are not doubled",

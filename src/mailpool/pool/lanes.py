@@ -56,6 +56,17 @@ class PoolLane(Lane):
         self.failed_at = now
         self.retry_at = now + full_jitter(self.failures, dice, base=_BACKOFF_BASE, cap=_BACKOFF_CAP)
 
+    def note_outage(self, now: float, connection_wait: float) -> None:
+        """It may be over at any time: a relay that is back is to be found while messages still wait for it.
+
+        :param connection_wait: seconds that they wait from the first failure on; half of what is left is the most to let go
+        """
+        if self.first_failure_at is None:
+            self.first_failure_at = now
+        left = self.first_failure_at + connection_wait - now
+        if left > 0:
+            self.retry_at = min(self.retry_at, now + max(left / 2, _BACKOFF_BASE))
+
     def was_reached(self, opened_at: float) -> None:
         """A connection has shown that the relay works; one that was opened before the last failure shows nothing."""
         if opened_at >= self.failed_at:

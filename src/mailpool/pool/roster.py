@@ -253,12 +253,7 @@ class Roster:
         now = self._loop.time()
         lane.count_failure(self._loop.time(), self._dice())
         if error.temporary:
-            if lane.first_failure_at is None:
-                lane.first_failure_at = now
-            # A relay that is back is to be found while messages still wait for it: half of their time is the most to let go.
-            left = lane.first_failure_at + self.options.connection_wait - now
-            if left > 0:
-                lane.retry_at = min(lane.retry_at, now + max(left / 2, _BACKOFF_BASE))
+            lane.note_outage(now, self.options.connection_wait)
         else:
             lane.blocked_until = now + (self.options.auth_retry_after if wrong_login else _LASTING)
             # With another connection of the same identity still open, messages go on over that.

@@ -22,9 +22,9 @@ from ..message.letter import letter
 from ..message.seal import sealed_octets
 from ..message.smime import LoadedSmime, Protection, protected
 from ..message.sources import Found
+from ..net import cancelled
 from ..options import Options
 from .hooks import Hooks, in_a_task
-from ..net import cancelled
 from .signing_threads import SigningThreads
 
 AnyMessage = Mapping[str, Any] | Message | StdlibMessage | Sealed | Merged
