@@ -392,7 +392,7 @@ class Transporter:
         prepared = self._preparation.prepare(message)
         if isinstance(prepared, Sealed):
             if self._closed and self._preparing:
-                raise takes_no_more()
+                raise takes_no_more(prepared.message_id)
             return transport.submit(
                 prepared, priority=priority, deadline=deadline, auth=auth, may_wait=may_wait
             )

@@ -43,6 +43,8 @@ class Wiretap:
 
     index: int
     server: int
+    relay: int
+    dialled_at: float
     opened_at: float
     closed_at: float | None = None
     broken: bool = False  # by the network, at some octet
@@ -51,6 +53,22 @@ class Wiretap:
     last_read: float = 0.0
     logins: list[tuple[float, str]] = field(default_factory=list)  # when, and as whom
     refused_at: float | None = None
+    offers_tls: bool = False
+    tokens: list[tuple[float, str]] = field(default_factory=list)  # when which was shown
+    quit_at: float | None = None
+    read_before_quit: float = 0.0
+
+
+@dataclass(slots=True)
+class Handed:
+    """A message given to one of several relays, and what came of it there."""
+
+    number: int
+    relay: int
+    at: float
+    recipients: tuple[str, ...]
+    outcome: Any = None
+    ended_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -67,6 +85,9 @@ class Evidence:
     complaints: list[str] = field(default_factory=list)
     trace: list[tuple[float, str, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    handed: list[Handed] = field(default_factory=list)
+    tokens: dict[str, float] = field(default_factory=dict)  # until when each lives
+    closing_at: float | None = None
     blocked: float = 0.0  # seconds for which the program blocked the loop
     stats: Any = None
     closed_at: float | None = None

@@ -58,6 +58,8 @@ class ServerManners:
     keeps_sender_after_bdat: bool = False
     piece: int = 0
     gap: float = 0.0
+    lmtp: bool = False
+    offers_tls: float = 0.0  # how often STARTTLS is offered, which is refused then
 
     @property
     def is_in_step(self) -> bool:

@@ -28,7 +28,9 @@ _SETTLEMENT, _LEDGER = "pool/settlement.py", "pool/ledger.py"
 _ALARM, _ROOM, _CLOSING = "pool/alarm.py", "pool/room.py", "pool/closing.py"
 _OUTCOMES = "pool/outcomes.py"
 _PIPELINE, _ASSIGNMENT, _RATE = "smtp/pipeline.py", "policy/assignment.py", "policy/rate.py"
-_CONNECTION = "net/connection.py"
+_CONNECTION, _PREPARING = "net/connection.py", "preparing.py"
+_FAILOVER, _TRAVELLING, _TOKENS = "transports/failover.py", "transports/travelling.py", "auth/tokens.py"
+_LINE = "policy/line.py"
 
 MUTATIONS: Final = (
     # Waiting and waking.
@@ -304,8 +306,8 @@ MUTATIONS: Final = (
     Mutation(
         "RSET is left out between two BDAT",
         _PIPELINE,
-        "            if isinstance(last, Transaction) and last.chunked:\n                self._reset()",
-        "            if isinstance(last, Transaction) and last.chunked:\n                pass",
+        "                if last.chunked:\n                    self._reset()",
+        "                if last.chunked:\n                    pass",
     ),
     Mutation(
         "dots are not doubled",
@@ -381,5 +383,246 @@ MUTATIONS: Final = (
         _CLOSING,
         "return [delivery.unsent for delivery in last if delivery.was_not_sent]",
         "return [delivery.unsent for delivery in last]",
+    ),
+    # Whose turn it is, and who is replaced.
+    Mutation(
+        "the lower priority goes first",
+        _LINE,
+        "self._order = sorted([*self._classes, priority], reverse=True)",
+        "self._order = sorted([*self._classes, priority])",
+    ),
+    Mutation(
+        "bulk mail starves",
+        _LINE,
+        "            if self._passes[priority] < FAIR_SHARE:",
+        "            if self._passes[priority] < 1_000:",
+    ),
+    Mutation(
+        "what went while nobody above waited is not counted",
+        _LINE,
+        "        if len(self._passes) > 1:\n            for",
+        "        if len(self._order) > 1:\n            for",
+    ),
+    Mutation(
+        "no connection has an heir",
+        _ASSIGNMENT,
+        "    wanted = bool(lane.ending) and _replacement_missing(lane)",
+        "    wanted = False",
+    ),
+    Mutation(
+        "the heir comes with the last message only",
+        _ROSTER,
+        "min(_AHEAD, slot.remaining // 4) if slot.remaining > 1 else -1",
+        "0 if slot.remaining > 1 else -1",
+    ),
+    # Patience.
+    Mutation(
+        "connection_wait is half as long",
+        _ASSIGNMENT,
+        "lane.first_failure_at) + state.connection_wait",
+        "lane.first_failure_at) + state.connection_wait / 2",
+    ),
+    Mutation(
+        "connection_wait is twice as long",
+        _ASSIGNMENT,
+        "lane.first_failure_at) + state.connection_wait",
+        "lane.first_failure_at) + state.connection_wait * 2",
+    ),
+    Mutation(
+        "who is given up for a relay that asks for less hears of another trouble",
+        _POOL,
+        "(lane.asked_for_less if throttled else None) or lane.last_error",
+        "lane.last_error",
+    ),
+    Mutation(
+        "who is refused untried hears of another trouble",
+        _POOL,
+        "fail(delivery, lane.blocked_by",
+        "fail(delivery, lane.last_error",
+    ),
+    # STARTTLS, tokens.
+    Mutation(
+        "where STARTTLS is refused it goes on in clear text",
+        "smtp/handshake.py",
+        '    if mode == "opportunistic":\n        return False\n    raise TLSFailed',
+        "    if reply.code != 421:\n        return False\n    raise TLSFailed",
+    ),
+    Mutation(
+        "a refused token is shown again",
+        _TOKENS,
+        "            if self._token is not None and self._token != refused and loop.time() < self._good_until:",
+        "            if self._token is not None and loop.time() < self._good_until:",
+    ),
+    Mutation(
+        "a token is shown after its end",
+        _TOKENS,
+        "return lifetime - min(MARGIN, lifetime / 2)",
+        "return lifetime * 2",
+    ),
+    Mutation(
+        "each connection asks for a token of its own",
+        _TOKENS,
+        "        identity = self._identities.get(key)\n",
+        "        identity = None\n",
+    ),
+    # LMTP.
+    Mutation(
+        "LMTP: a reply is given to another recipient",
+        _PIPELINE,
+        "t.replies[t.unanswered.popleft()] = reply",
+        "t.replies[t.unanswered.pop()] = reply",
+    ),
+    Mutation(
+        "LMTP: the next message begins before all recipients are answered",
+        _PIPELINE,
+        "self._overlapping = pipelining and not lmtp",
+        "self._overlapping = pipelining",
+    ),
+    Mutation(
+        "LMTP: what was answered before the connection was lost is forgotten",
+        _SETTLEMENT,
+        "        if position in own:",
+        "        if position in own and verdict is Verdict.ACCEPTED:",
+    ),
+    # Contents that come slowly or break off, and hooks.
+    Mutation(
+        "a content that breaks off is ended as if it were whole",
+        "content.py",
+        "                for block in piece.blocks():\n                    left -= len(block)",
+        "                blocks = piece.blocks()\n                while left > 0:\n"
+        "                    try:\n                        block = next(blocks)\n"
+        "                    except Exception:\n                        block = b'x' * (left - 2) + b'\\r\\n'\n"
+        "                    left -= len(block)",
+    ),
+    Mutation(
+        "a content that breaks off is tried again",
+        _SETTLEMENT,
+        "    if delivery.given_up or transaction.failure is not None:",
+        "    if delivery.given_up:",
+    ),
+    Mutation(
+        "a content that breaks off is the fault of the connection",
+        _PIPELINE,
+        "            self._writing.failure = failure",
+        "            pass",
+    ),
+    Mutation(
+        "what comes of a message that was prepared is not told",
+        _PREPARING,
+        "        inner.add_done_callback(lambda _: _copy(inner, future))",
+        "        pass",
+    ),
+    Mutation(
+        "the time for preparing does not count",
+        _PREPARING,
+        "max(until - self._loop.time(), 1e-6)",
+        "10.0",
+    ),
+    Mutation(
+        "close leaves alone what is being prepared",
+        _PREPARING,
+        "            task.cancel()\n        self._waiters.wake()",
+        "            pass\n        self._waiters.wake()",
+    ),
+    Mutation(
+        "a hook that raises is passed over",
+        "hooks.py",
+        '                raise MessageError(\n                    f"the {stage} hook {name} failed: {type(error).__name__}: {error}"\n'
+        "                ) from error",
+        "                continue",
+    ),
+    # Several relays.
+    Mutation(
+        "a refused message is given to the next relay",
+        "policy/moving.py",
+        '    Case("any other 5xx: the message or the recipient is refused for good",\n         False,',
+        '    Case("any other 5xx: the message or the recipient is refused for good",\n         True,',
+    ),
+    Mutation(
+        "a deferred message is given to the next relay",
+        "policy/moving.py",
+        'server that asks new senders to come back",\n         False,',
+        'server that asks new senders to come back",\n         True,',
+    ),
+    Mutation(
+        "who has the message is sent to by the next relay",
+        _FAILOVER,
+        "                traveller.unsent, priority",
+        "                traveller.sealed, priority",
+    ),
+    Mutation(
+        "several relays: duplicates are not marked",
+        _TRAVELLING,
+        "        traveller.maybe_duplicate = True\n",
+        "",
+    ),
+    Mutation(
+        "several relays: on_uncertain='fail' is ignored",
+        _TRAVELLING,
+        'options.on_uncertain == "requeue" and traveller.duplicates',
+        "traveller.duplicates",
+    ),
+    Mutation(
+        "several relays: max_duplicates is ignored", _TRAVELLING, "        traveller.duplicates += 1\n", ""
+    ),
+    Mutation(
+        "several relays: a deadline is a refusal of those who are being served",
+        _TRAVELLING,
+        "    if isinstance(error, DeadlineExceeded) or (",
+        "    if (",
+    ),
+    Mutation(
+        "several relays: close returns what may have been delivered",
+        _FAILOVER,
+        "result(traveller, now) if uncertain else pool_closed(traveller)",
+        "pool_closed(traveller)",
+    ),
+    Mutation(
+        "several relays: nobody looks when one has room",
+        _FAILOVER,
+        '        if event == "idle":\n            self._alarm.soon()\n            return',
+        '        if event == "idle":\n            return',
+    ),
+    Mutation(
+        "several relays: who has heard that there is no room is not told when there is",
+        "pool/room.py",
+        "        if not there:\n            self.told = False\n",
+        "",
+    ),
+    Mutation(
+        "several relays: who was given up inside leaves the door shut",
+        _FAILOVER,
+        "                self._sweep_at = self._give_up(now)\n                self._queue.admit()\n",
+        "                self._sweep_at = self._give_up(now)\n",
+    ),
+    Mutation(
+        "several relays: what one does not take is forgotten",
+        _FAILOVER,
+        "        self._queue.put_to_sleep(traveller, now + wait)",
+        "        pass",
+    ),
+    Mutation(
+        "several relays: one that is down is never tried again",
+        "policy/breaker.py",
+        "return self.health is Health.UP or (self.health is Health.DOWN and self.opens_at(alone=alone) <= now)",
+        "return self.health is Health.UP",
+    ),
+    Mutation(
+        "several relays: nobody waits for one to come back",
+        _FAILOVER,
+        "            until = since + self._options.connection_wait",
+        "            until = since",
+    ),
+    Mutation(
+        "several relays: one that closes gives back what has its outcome",
+        _POOL,
+        "        if self._closing.closed:\n            return  # everybody has been told\n",
+        "",
+    ),
+    Mutation(
+        "several relays: a message that is cancelled goes on at its relay",
+        _FAILOVER,
+        "            traveller.relay.hand[traveller].future.cancel()",
+        "            pass",
     ),
 )

@@ -9,13 +9,24 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import moving
+import patience
 from evidence import Evidence, Submission
-from letters import number_of
+from letters import Letter, number_of, number_of_id
 from scenario import SETTLE, Scenario
 
-from mailpool import DeadlineExceeded, DeliveryUncertain, PoolClosed, SendError, SendResult
+from mailpool import (
+    DeadlineExceeded,
+    DeliveryUncertain,
+    MessageError,
+    Phase,
+    PoolClosed,
+    SendError,
+    SendResult,
+)
 
 _CLOCK_ERROR = 1e-6
+_OF_MESSAGES = (Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.CONTENT, Phase.END_OF_DATA)
 
 
 def judge(scenario: Scenario, evidence: Evidence) -> list[str]:
@@ -46,9 +57,12 @@ class _Judge:
         self._returned_by_close()
         self._counts()
         self._logins()
+        self._tokens()
         self._harms_no_other()
         if self.scenario.calm:
             self._calm()
+        patience.judge(self.scenario, self.evidence)
+        moving.judge(self.scenario, self.evidence)
 
     # -- P-02, P-03, P-04: everybody's own -----------------------------------------------------------------------------
 
@@ -56,12 +70,11 @@ class _Judge:
         for _, message in self.evidence.accepted:
             number = number_of(message.sender)
             letter = self.evidence.submissions[number].letter
-            if message.content.rstrip(b"\r\n") != letter.content.rstrip(b"\r\n"):
+            if not letter.is_in(message.content):
                 self.complain(f"P-02: the content of message {number} is not its own")
             if not set(message.recipients) <= set(letter.recipients):
                 self.complain(f"P-03: message {number} went to {message.recipients}")
-            eight_bit = not letter.content.isascii()
-            if ("BODY" in message.mail_parameters) != eight_bit:
+            if ("BODY" in message.mail_parameters) != letter.is_eight_bit:
                 self.complain(f"P-03: message {number} has the BODY of another")
             identity = letter.identity or ("main" if self.scenario.identities else None)
             if message.user != identity:
@@ -92,7 +105,12 @@ class _Judge:
 
     def _rates(self) -> None:
         """No window of any rate holds more than its limit, nor more back to back than its burst (P-23)."""
-        mails = sorted((mail for tap in self.evidence.taps for mail in tap.mails), key=lambda mail: mail.at)
+        for relay in {tap.relay for tap in self.evidence.taps}:
+            self._rates_of(relay)
+
+    def _rates_of(self, relay: int) -> None:
+        taps = [tap for tap in self.evidence.taps if tap.relay == relay]
+        mails = sorted((mail for tap in taps for mail in tap.mails), key=lambda mail: mail.at)
         for rate in self.scenario.options["rate"]:
             windows = [(rate.limit, rate.per)]
             if rate.burst:
@@ -110,17 +128,30 @@ class _Judge:
     def _logins(self) -> None:
         """A password that was refused is not tried again for ``auth_retry_after`` (P-19)."""
         wait = self.scenario.options["auth_retry_after"] - _CLOCK_ERROR
-        logins = [at for tap in self.evidence.taps for at, user in tap.logins if user == "wrong"]
-        for tap in self.evidence.taps:
+        taps = self.evidence.taps
+        logins = [(at, tap.relay) for tap in taps for at, user in tap.logins if user == "wrong"]
+        for tap in taps:
             if tap.refused_at is not None and any(user == "wrong" for _, user in tap.logins):
-                for at in logins:
-                    if 0 < at - tap.refused_at < wait:
+                for at, relay in logins:
+                    if relay == tap.relay and 0 < at - tap.refused_at < wait:
                         self.complain(
                             f"P-19: a password was refused at {tap.refused_at:g} s and tried at {at:g} s"
                         )
 
+    def _tokens(self) -> None:
+        """A token is shown while it lives, and never again to a server that has refused it (P-19)."""
+        for tap in self.evidence.taps:
+            shown = [token for _, token in tap.tokens]
+            if len(set(shown)) < len(shown):
+                self.complain(f"P-19: one of {shown} was refused on connection {tap.index} and shown again")
+            for at, token in tap.tokens:
+                if at > self.evidence.tokens[token] + self.evidence.blocked:
+                    self.complain(f"P-19: {token} was shown at {at:g} s, and had died")
+
     def _harms_no_other(self) -> None:
         """A caller that gives up cuts no connection on which another message travels (P-27)."""
+        if self.scenario.relays:
+            return  # a message may move on for another reason at that moment
         lost: dict[float, list[bool]] = {}
         for at, name, details in self.evidence.events:
             if name == "connection_lost":
@@ -138,7 +169,8 @@ class _Judge:
         if entry.how not in ("send", "many"):
             return
         if entry.refused is not None:
-            if not isinstance(entry.refused, PoolClosed):
+            unmade = isinstance(entry.refused, MessageError) and self.scenario.cannot_be_made(entry.letter)
+            if not (unmade or isinstance(entry.refused, PoolClosed)):
                 self.complain(f"P-20a: send_mail raised {entry.refused!r}")
             if self._copies(number):
                 self.complain(f"P-14: message {number} was refused by send_mail, and is there")
@@ -171,6 +203,9 @@ class _Judge:
         """Whether what was said of a message is what the servers know."""
         letter = self.evidence.submissions[number].letter
         copies = {recipient: len(self.copies.get((number, recipient), ())) for recipient in letter.recipients}
+        if isinstance(outcome, MessageError) or self.scenario.cannot_be_made(letter):
+            self._unmade(number, outcome, copies)
+            return
         options = self.scenario.options
         most = 1 + (
             options["max_duplicates"]
@@ -181,7 +216,8 @@ class _Judge:
             self.complain(
                 f"P-18: message {number} is there {max(copies.values())} times, and {most} are allowed"
             )
-        if options["max_requeues"] >= 0 and self.requeued[number] > options["max_requeues"] + most - 1:
+        bounded = options["max_requeues"] >= 0 and not self.scenario.relays  # to move on is something else
+        if bounded and self.requeued[number] > options["max_requeues"] + most - 1:
             self.complain(f"P-18: message {number} was requeued {self.requeued[number]} times")
         if isinstance(outcome, SendResult | SendError) and self.in_step:
             self._replies(number, outcome)
@@ -192,9 +228,20 @@ class _Judge:
         elif not isinstance(outcome, asyncio.CancelledError):
             self.complain(f"P-16: message {number} was {how} {outcome!r}")
 
+    def _unmade(self, number: int, outcome: Any, copies: dict[str, int]) -> None:
+        """A message that could not be made was sent to nobody, and that it could not is what its caller is told."""
+        letter = self.evidence.submissions[number].letter
+        if any(copies.values()):
+            self.complain(f"P-14: message {number} could not be made, and is there")
+        if not self.scenario.cannot_be_made(letter):
+            self.complain(f"P-16: message {number} is sound, and its caller was told {outcome!r}")
+        elif not isinstance(outcome, MessageError | PoolClosed | DeadlineExceeded):
+            self.complain(f"P-16: message {number} could not be made, and its caller was told {outcome!r}")
+
     def _replies(self, number: int, outcome: SendResult | SendError) -> None:
         """A goodbye is no refusal of a message, and leaves nothing uncertain (P-06); nor is a client out of step (P-05)."""
-        codes = {one.reply.code for one in outcome.recipients if one.reply is not None}
+        replies = [one.reply for one in outcome.recipients if one.phase in _OF_MESSAGES]
+        codes = {reply.code for reply in replies if reply is not None}
         if 421 in codes:
             self.complain(f"P-06: message {number} was refused by a 421: {outcome!r}")
         if 503 in codes:
@@ -225,14 +272,16 @@ class _Judge:
                     )
                 if count and recipient in result.rejected:
                     self.complain(f"P-15: {recipient} has message {number} and is listed as refused")
-        elif self.evidence.contents[number] < 2:
+        elif self._written(number) < 2:
             self.complain(f"P-18: message {number} is marked as a duplicate and was never written twice")
-        if result.attempts < 1 + self.requeued[number]:
+        if result.attempts < 1 + self.requeued[number] and not self.scenario.relays:
             self.complain(f"P-18: message {number} counts {result.attempts} attempts")
 
     def _error(self, number: int, error: SendError, copies: dict[str, int]) -> None:
         letter = self.evidence.submissions[number].letter
-        if error.message_id != letter.message_id:
+        if error.message_id != letter.message_id and not (
+            error.message_id is None and self._may_be_unready(letter)
+        ):
             self.complain(f"P-02: message {number} was given the error of {error.message_id}")
         for recipient in error.accepted:
             if not copies.get(recipient):
@@ -244,15 +293,25 @@ class _Judge:
                 self.complain(f"P-16: message {number} is said not to be delivered, and is there: {error}")
             if isinstance(error, DeliveryUncertain):
                 self.complain(f"P-17: message {number} is uncertain and not said to be")
+        elif not self._written(number) and not isinstance(error, DeadlineExceeded):
+            self.complain(f"P-16: message {number} was never written, and may have been delivered: {error!r}")
         elif not (
             isinstance(error, DeliveryUncertain | DeadlineExceeded) or error.accepted or self.requeued[number]
         ):
             self.complain(f"P-16: message {number} may have been delivered without a reason: {error!r}")
 
+    def _may_be_unready(self, letter: Letter) -> bool:
+        """Whether the message may end before it is sealed: then nobody knows its Message-ID."""
+        return self.scenario.prepares and not letter.is_sealed
+
     def _sent_soon(self) -> None:
         """What nobody awaits is sent, or its failure is told by the event ``error`` (P-20a)."""
         errors: dict[int, Any] = {}
+        nameless = 0
         for (error,) in self.evidence.heard("error"):
+            if getattr(error, "message_id", None) is None:
+                nameless += 1
+                continue
             number = number_of_id(error.message_id)
             if number in errors:
                 self.complain(f"P-14: message {number} ended twice")
@@ -267,7 +326,11 @@ class _Judge:
             elif number in errors:
                 self._told(number, errors[number], "told by an event")
             elif not self._copies(number):
-                self.complain(f"P-14: message {number} was lost without a word")
+                nameless -= 1
+                if nameless < 0 or not self._may_be_unready(entry.letter):
+                    self.complain(f"P-14: message {number} was lost without a word")
+        if nameless:
+            self.complain(f"P-14: {nameless} messages more have failed than were given to send_soon")
 
     # -- the whole -----------------------------------------------------------------------------------------------------
 
@@ -276,11 +339,11 @@ class _Judge:
         told = {
             entry.letter.number: entry.outcome
             for entry in self.evidence.submissions.values()
-            if isinstance(entry.outcome, PoolClosed) and entry.how == "send"
+            if isinstance(entry.outcome, PoolClosed) and entry.how == "send" and entry.outcome.message_id
         } | {
             number_of_id(e.message_id): e
             for (e,) in self.evidence.heard("error")
-            if isinstance(e, PoolClosed)
+            if isinstance(e, PoolClosed) and e.message_id
         }
         for number, count in returned.items():
             if count > 1:
@@ -314,10 +377,10 @@ class _Judge:
         entries = self.evidence.submissions.values()
         ends = [entry.outcome for entry in entries if entry.how == "send" and entry.ended_at is not None]
         ended = len(ends) + sum(entry.how != "send" and entry.refused is None for entry in entries)
-        if (
-            all(entry.how in ("send", "soon", "pull") for entry in entries)
-            and stats.sent + stats.failed != ended
-        ):
+        all_told = all(entry.how in ("send", "soon", "pull") for entry in entries)
+        # What ends before it is queued is not counted.
+        unready = self.scenario.prepares or self.scenario.hook is not None
+        if all_told and stats.sent + stats.failed != ended and not unready:
             self.complain(f"P-32: {stats.sent} sent and {stats.failed} failed make not {ended}")
         if stats.queued or stats.in_flight or stats.held_back or stats.connections:
             self.complain(f"P-29: something is left after close: {stats}")
@@ -337,24 +400,28 @@ class _Judge:
         first: dict[int, float] = {}
         for mail in sorted((m for tap in self.evidence.taps for m in tap.mails), key=lambda mail: mail.at):
             first.setdefault(mail.number, mail.at)
+        if self.scenario.prepares or self.scenario.strategy != "failover":
+            return  # they take their places, or go to other relays, in another order
         by_line: dict[tuple[str | None, int], float] = {}
-        for number in sorted(first):
-            entry = self.evidence.submissions[number]
+        for number, entry in self.evidence.submissions.items():
+            if number not in first:
+                continue
             line = entry.letter.identity, entry.priority
             if first[number] < by_line.get(line, 0.0):
                 self.complain(f"P-22: message {number} has passed one that came before it")
             by_line[line] = first[number]
+
+    def _written(self, number: int) -> int:
+        """How often the client began to write it; a header in pieces is not seen."""
+        if self.evidence.submissions[number].letter.stream is None:
+            return self.evidence.contents[number]
+        return sum(mail.number == number for tap in self.evidence.taps for mail in tap.mails)
 
     def _copies(self, number: int) -> int:
         return len(self._times(number))
 
     def _times(self, number: int) -> list[float]:
         return [at for (found, _), times in self.copies.items() if found == number for at in times]
-
-
-def number_of_id(message_id: str) -> int:
-    """Which message a Message-ID belongs to."""
-    return int(message_id.strip("<>").partition("@")[0])
 
 
 def _limits(capabilities: tuple[str, ...]) -> dict[str, int]:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
-from books import disagreements
 from evidence import Evidence, Submission
-from letters import Letter, number_of
+from issuing import Issuer
+from letters import Letter, number_of_message
 from scenario import CANCELLED_CLOSE, DRAIN, SETTLE, Scenario, Step
-from world import World
+from watching import Watch
+from world import PORT, World
 
 from mailpool import PoolClosed
+from mailpool.auth import tokens
+from mailpool.auth.tokens import Tokens
 from mailpool.events import EVENTS
 from mailpool.options import parse_options
-from mailpool.policy.assignment import Wait, decide
 from mailpool.pool.learning import forget
 from mailpool.testing import Deadlock, LeftBehind, VirtualLoop, run_virtual
 from mailpool.transporter import Transporter
+from mailpool.transports.relays import plan_of
 
-# How often the pool is looked at from inside, in seconds.
-GLANCE = 0.5
 # With everything well, what waits for a back-off, a time-out or a closed door has gone by then, the rates left aside.
 PATIENCE = 900.0
 
@@ -57,21 +58,33 @@ class _Play:
     def __init__(self, scenario: Scenario, evidence: Evidence) -> None:
         self.scenario = scenario
         self.evidence = evidence
-        self.world = World(scenario, evidence)
-        self.transporter = Transporter(
-            parse_options(host="localhost", port=25, tls=_NO_TLS, **scenario.options),
-            connector=self.world.connect,
-        )
+        token = scenario.token
+        self.issuer = None if token is None else Issuer(token, scenario.seed, evidence)
+        self.world = World(scenario, evidence, self.issuer)
+        self.transporter = self._make()
         self.readers: list[asyncio.Task[None]] = []
         self.fates: list[asyncio.Task[None]] = []
         self.sources: dict[str, list[Letter]] = {"pull": []}
-        self.closing = False
-        self.watch: asyncio.TimerHandle | None = None
+        self.watch: Watch
+
+    def _make(self) -> Transporter:
+        scenario = self.scenario
+        options = {"host": "localhost", "tls": _NO_TLS, **scenario.options}
+        if self.issuer is not None:
+            options["auth"] = {"user": "main", "access_token": self.issuer}
+        if not scenario.relays:
+            return Transporter(parse_options(port=PORT, **options), connector=self.world.connect)
+        entries = [{"port": PORT + number} for number in range(len(scenario.relays))]
+        plan, whole = plan_of(entries, scenario.strategy, None, scenario.move_deferred, options)
+        return Transporter(whole, connector=self.world.connect, plan=plan)
 
     async def whole(self) -> None:
         self.loop = asyncio.get_running_loop()
+        # Of a token it is told until when it lives by the wall's clock, which is another one in each run.
+        tokens._BY_LOOP[self.loop] = Tokens(wall=lambda: 0.0)
         self._listen()
-        self._glance()
+        self._hook()
+        self.watch = Watch(self.scenario, self.evidence, self.transporter)
         try:
             for step in self.scenario.steps:
                 if step.pause:
@@ -80,7 +93,7 @@ class _Play:
                 getattr(self, f"_{step.do}")(step)
             await self._end()
         finally:
-            self._stop_watching()
+            self.watch.stop()
         # What is under way on the network arrives.
         await asyncio.sleep(5 * self.scenario.network.latency + self.scenario.network.jitter * 5 + 3)
         await self._after_the_end()
@@ -92,7 +105,7 @@ class _Play:
         entry = self._entry(letter, "send", step)
         try:
             future = self.transporter.send_mail(
-                letter.fields, priority=step.priority, deadline=step.deadline, auth=self._auth(letter)
+                letter.message, priority=step.priority, deadline=step.deadline, auth=self._auth(letter)
             )
         except Exception as error:
             entry.refused = error
@@ -105,7 +118,7 @@ class _Play:
         (letter,) = step.letters
         entry = self._entry(letter, "soon", step)
         try:
-            self.transporter.send_soon(letter.fields, priority=step.priority, auth=self._auth(letter))
+            self.transporter.send_soon(letter.message, priority=step.priority, auth=self._auth(letter))
         except Exception as error:
             entry.refused = error
 
@@ -118,11 +131,11 @@ class _Play:
         async def source() -> AsyncIterator[dict[str, Any]]:
             for letter in step.letters:
                 entries[letter.number] = self._entry(letter, "many", step)
-                yield letter.fields
+                yield letter.message
 
         try:
             async for outcome in self.transporter.send_many(source()):
-                number = number_of(outcome.message["envelope"]["from"])
+                number = number_of_message(outcome.message)
                 entry = entries[number]
                 if entry.ended_at is not None:
                     self.evidence.complain(f"P-14: message {number} ended twice")
@@ -142,9 +155,20 @@ class _Play:
             letter = source.pop(0)
             entry = self._entry(letter, "pull", step)
             try:
-                self.transporter.send_soon(letter.fields, auth=self._auth(letter))
+                self.transporter.send_soon(letter.message, auth=self._auth(letter))
             except Exception as error:
                 entry.refused = error
+
+    def _chain(self, step: Step) -> None:
+        self.readers.append(self.loop.create_task(self._send_in_turn(step)))
+
+    async def _send_in_turn(self, step: Step) -> None:
+        """Each when the one before it has its outcome."""
+        for letter in step.letters:
+            self._send(replace(step, letters=(letter,)))
+            future = self.evidence.submissions[letter.number].future
+            if future is not None:
+                await asyncio.wait([future])
 
     def _cancel(self, step: Step) -> None:
         entry = self.evidence.submissions.get(step.number)
@@ -179,6 +203,20 @@ class _Play:
 
         self.fates.append(self.loop.create_task(restart()))
 
+    def _outage(self, step: Step) -> None:
+        """A whole relay is gone for a while."""
+
+        async def outage() -> None:
+            servers = self.world.relays[step.number]
+            for server in servers:
+                server.refuse_connections(True)
+                await server.disconnect()
+            await asyncio.sleep(step.seconds)
+            for server in servers:
+                server.refuse_connections(False)
+
+        self.fates.append(self.loop.create_task(outage()))
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     async def _end(self) -> None:
@@ -186,7 +224,8 @@ class _Play:
         if scenario.ending == SETTLE:
             await self._settle_down()
         started, blocked = self.loop.time(), self.evidence.blocked
-        self.closing = True
+        self.watch.is_closing = True
+        self.evidence.closing_at = started
         self._note("the program", f"ends: {scenario.ending}, {scenario.patience} s")
         bound = scenario.patience + 2.1  # QUIT and the handlers of events have a second each
         if scenario.ending in (SETTLE, DRAIN):
@@ -252,19 +291,20 @@ class _Play:
     async def _comes_to_rest(self) -> None:
         """Nothing waits: then what is counted as open is soon what is open."""
         for _ in range(80):
-            if self._pool()._state.total == self.world.live:
+            counted = [pool._state.total for pool in self.watch.pools]
+            if counted == self.world.live:
                 return
             await asyncio.sleep(0.5)
-        counted = self._pool()._state.total
         self.evidence.complain(f"P-01: {counted} connections are counted, and there are {self.world.live}")
 
     async def _shrinks(self) -> None:
         """Idle connections close, and the minimum is kept (P-09)."""
-        least = self.transporter.options.min_connections
+        wanted = self.scenario.options["min_connections"]
         await asyncio.sleep(self.scenario.options["idle_timeout"] + 40)
         for _ in range(60):
-            stats = self.transporter.stats()
-            found, least = stats.connections, min(least, stats.max_connections)
+            stats = [pool.stats() for pool in self.watch.pools]
+            found = [one.connections for one in stats]
+            least = [min(wanted, one.max_connections) for one in stats]
             if found == least == self.world.live:
                 return
             await asyncio.sleep(1.0)
@@ -272,7 +312,7 @@ class _Play:
             self.evidence.complain(f"P-09: {found} connections are open, and not {least}")
 
     def _login_is_blocked(self) -> bool:
-        lanes = self._pool()._state.lanes.values()
+        lanes = [lane for pool in self.watch.pools for lane in pool._state.lanes.values()]
         return any(lane.blocked_until > self.loop.time() for lane in lanes)
 
     async def _after_the_end(self) -> None:
@@ -282,7 +322,7 @@ class _Play:
         stats = evidence.stats = self.transporter.stats()
         if min(stats.connections, stats.opening, stats.busy, stats.idle, stats.closing, stats.queued) < 0:
             evidence.complain(f"P-32: less than nothing is counted: {stats}")
-        if world.live:
+        if any(world.live):
             evidence.complain(f"P-29: {world.live} connections are left after close")
         for server in world.servers:
             if server.open_connections and self.scenario.calm:
@@ -294,7 +334,10 @@ class _Play:
         await asyncio.sleep(3 * self.scenario.network.latency + 1)
         try:
             self.transporter.send_mail(
-                {"raw": b"Subject: x\r\n\r\n", "envelope": {"from": "", "to": ["r1-1@a.example"]}}
+                {
+                    "raw": b"Subject: x\r\n\r\n",
+                    "envelope": {"from": "from-999999@example.org", "to": ["r1-1@a.example"]},
+                }
             )
             evidence.complain("P-28: a closed transporter takes messages")
         except PoolClosed:
@@ -329,6 +372,21 @@ class _Play:
     def _note(self, who: str, words: str) -> None:
         self.evidence.trace.append((self.loop.time(), who, words))
 
+    def _hook(self) -> None:
+        manners = self.scenario.hook
+        if manners is None:
+            return
+
+        def plain(message: Any) -> None:
+            if number_of_message(message) in manners.breaks:
+                raise RuntimeError("a hook of the program fails")
+
+        async def slow(message: Any) -> None:
+            await asyncio.sleep(manners.pause)
+            plain(message)
+
+        self.transporter.use(manners.stage, slow if manners.pause else plain)
+
     def _listen(self) -> None:
         for name in EVENTS:
             if name != "idle":
@@ -341,37 +399,6 @@ class _Play:
         now = self.loop.time()
         self.evidence.events.append((now, name, details))
         self.evidence.trace.append((now, f"event {name}", ", ".join(str(detail) for detail in details)))
-
-    # -- looking in ----------------------------------------------------------------------------------------------------
-
-    def _pool(self) -> Any:
-        return self.transporter._bound()
-
-    def _stop_watching(self) -> None:
-        if self.watch is not None:
-            self.watch.cancel()
-
-    def _glance(self) -> None:
-        """Nothing waits when it could go: what the pool would do now, it has done or is about to do."""
-        self.watch = self.loop.call_later(GLANCE, self._glance)
-        if self.closing:
-            return
-        pool = self._pool()
-        now = self.loop.time()
-        complain = self.evidence.complain
-        if pool._state.total > self.scenario.options["max_connections"]:
-            complain(f"P-01: {pool._state.total} connections are counted")
-        for words in disagreements(pool, now):
-            complain(words)
-        if pool._running or pool._alarm.next_look <= now:
-            return
-        step = decide(pool._state, now)
-        if not isinstance(step, Wait):
-            complain(f"P-14: nothing moves at {now:g} s, and {type(step).__name__} could be done")
-        elif step.until < math.inf and pool._alarm.next_look > step.until + 1e-6:
-            complain(f"P-14: nothing will move at {step.until:g} s, when something has to be done")
-        elif pool._queue.held_back and len(pool._queue) < self.scenario.options["max_queue"]:
-            complain("P-21: messages stand before the door, and there is room inside")
 
 
 def _rude(*details: object) -> None:

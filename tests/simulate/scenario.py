@@ -36,6 +36,24 @@ class NetworkManners:
 
 
 @dataclass(frozen=True, slots=True)
+class HookManners:
+    """A hook of the program's: it awaits ``pause`` seconds, unless that is 0, and raises for some messages."""
+
+    stage: str
+    pause: float
+    breaks: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenManners:
+    """Where access tokens come from: how long each lives, how long asking takes, how often that fails."""
+
+    lifetime: float
+    takes: float
+    fails: float
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """Something that the program, or fate, does ``pause`` seconds after the step before."""
 
@@ -63,6 +81,32 @@ class Scenario:
     storm: float  # seconds from the last step until all is well, when it settles
     rude_handlers: bool = False  # the program's own handlers of events raise
     identities: dict[str, str] = field(default_factory=dict)
+    lmtp: bool = False
+    relays: tuple[
+        tuple[int, ...], ...
+    ] = ()  # the servers of each; none: there is one relay, with all of them
+    strategy: str = "failover"
+    move_deferred: bool = False
+    hook: HookManners | None = None
+    token: TokenManners | None = None
+
+    def relay_of(self, server: int) -> int:
+        """Which relay a server belongs to."""
+        return next((number for number, servers in enumerate(self.relays) if server in servers), 0)
+
+    def cannot_be_made(self, one: Letter) -> bool:
+        """Whether a message comes to nothing before any server hears of it."""
+        if one.is_sealed:  # and passes hooks by
+            return False
+        return one.breaks_off or (self.hook is not None and one.number in self.hook.breaks)
+
+    @property
+    def prepares(self) -> bool:
+        """Whether some messages are awaited before they are queued."""
+        if self.hook is not None and self.hook.pause:
+            return True
+        letters = (one for step in self.steps for one in step.letters)
+        return any(one.stream is not None and not one.is_sealed for one in letters)
 
 
 def scenario(seed: int) -> Scenario:

@@ -6,13 +6,16 @@ import asyncio
 import hashlib
 import traceback
 from dataclasses import dataclass, field
+from typing import Any
 
+from breadth import widened
 from evidence import Evidence
+from letters import BreaksOff
 from oracle import judge
 from run import run
 from scenario import scenario
 
-from mailpool import DeliveryUncertain, SendResult
+from mailpool import DeliveryUncertain, MessageError, SendError, SendResult
 
 
 @dataclass(slots=True)
@@ -30,7 +33,7 @@ class Verdict:
 
 def verdict(seed: int, *, transcript: bool = False) -> Verdict:
     """Play a seed and judge it."""
-    chosen = scenario(seed)
+    chosen = widened(scenario(seed))
     try:
         evidence = run(chosen)
         complaints = judge(chosen, evidence)
@@ -61,5 +64,13 @@ def _counts(evidence: Evidence) -> dict[str, int]:
         ),
         "uncertain, and said to be": sum(isinstance(one, DeliveryUncertain) for one in outcomes),
         "marked as possibly doubled": sum(one.maybe_duplicate for one in results),
+        "moves from one relay to another": len(evidence.handed)
+        - len({one.number for one in evidence.handed}),
+        "that could not be made, or not be read to their end": sum(_is_unmade(one) for one in outcomes),
         "virtual seconds": int(evidence.trace[-1][0]) if evidence.trace else 0,
     }
+
+
+def _is_unmade(outcome: Any) -> bool:
+    unread = isinstance(outcome, SendError) and isinstance(outcome.__cause__, BreaksOff)
+    return unread or isinstance(outcome, MessageError)

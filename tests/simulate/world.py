@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from evidence import Evidence, Mail, Wiretap
+from issuing import Issuer
 from manners import ServerManners
 from scenario import NetworkManners, Scenario
 
@@ -27,6 +28,9 @@ from mailpool.testing.records import ConnectionRecord
 from mailpool.testing.wire import Wire
 
 _COMMAND = re.compile(rb"^(MAIL FROM:<from-|RCPT TO:<r\d+-|Message-ID: <)(\d+)@", re.MULTILINE)
+
+# That of the first relay, and the others have the next ones.
+PORT = 2_500
 
 # Seconds of silence after which a connection may be dead without our knowing it (P-11).
 STALE = 1.0 + 1e-6
@@ -58,6 +62,8 @@ class Line(Connection):
 
         self._outbound.push(write, delay)
 
+    tap: Wiretap | None = None
+
     def _meet(self, step: Step, text: str = "", progress: float = 0) -> None:
         if step.at == "IDLE" and self._held:
             return  # in the midst of a reply nobody says another one
@@ -66,6 +72,8 @@ class Line(Connection):
         if step.at == "EHLO":
             for keyword in sorted(manners.forgets):
                 self.dialogue.announced.pop(keyword, None)
+            if self.tap is not None:
+                self.tap.offers_tls = "STARTTLS" in self.dialogue.announced
         elif step.at == "MAIL" and manners.drops_input:
             self._input.clear()
 
@@ -73,16 +81,26 @@ class Line(Connection):
 class Server(ScriptedServer):
     """A server of the scenario."""
 
-    def __init__(self, index: int, manners: ServerManners, evidence: Evidence) -> None:
+    def __init__(self, index: int, manners: ServerManners, evidence: Evidence, accounts: Any) -> None:
         super().__init__(
-            capabilities=manners.capabilities,
+            capabilities=self._announce,
             faults=manners.faults,
-            auth=manners.accounts,
+            mechanisms=("PLAIN", "LOGIN") if accounts is manners.accounts else ("XOAUTH2", "PLAIN"),
             keeps_sender_after_bdat=manners.keeps_sender_after_bdat,
+            lmtp=manners.lmtp,
         )
+        self.auth = accounts
+        self.auth_required = bool(accounts)
         self.index = index
+        self.dice = random.Random(index)
         self.manners_of = manners
         self._evidence = evidence
+
+    def _announce(self, record: ConnectionRecord) -> tuple[str, ...]:
+        """What it has, and sometimes STARTTLS, for which it has no certificate."""
+        manners = self.manners_of
+        offers_tls = manners.offers_tls and self.dice.random() < manners.offers_tls
+        return (*manners.capabilities, "STARTTLS") if offers_tls else manners.capabilities
 
     def note(self, what: str, connection: int, words: str) -> None:
         now = asyncio.get_running_loop().time()
@@ -116,7 +134,7 @@ class Server(ScriptedServer):
         self.faults.clear()
         self.refusing = False
         manners = self.manners_of
-        self.manners_of = ServerManners(manners.capabilities, accounts=manners.accounts)
+        self.manners_of = ServerManners(manners.capabilities, accounts=manners.accounts, lmtp=manners.lmtp)
 
 
 class Cable(MemoryTransport):
@@ -146,48 +164,66 @@ class Cable(MemoryTransport):
     def _lose(self, error: Exception | None) -> None:
         if self.tap is not None and self.tap.closed_at is None:
             self.tap.closed_at = self._loop.time()
-            self.world.live -= 1
+            self.world.live[self.tap.relay] -= 1
         super()._lose(error)
 
 
 class World:
-    """The network between the pool and its servers. ``live``: connections that the client has or is making."""
+    """The network between the pool and its servers.
 
-    def __init__(self, scenario: Scenario, evidence: Evidence) -> None:
+    ``live``  connections that the client has or is making, to each relay
+    """
+
+    def __init__(self, scenario: Scenario, evidence: Evidence, issuer: Issuer | None = None) -> None:
         self.scenario = scenario
         self.evidence = evidence
         self.dice = random.Random(scenario.seed * 7 + 1)
         self.manners = scenario.network
         self.jitter = scenario.network.jitter
-        self.servers = [Server(index, manners, evidence) for index, manners in enumerate(scenario.servers)]
+        self.issuer = issuer
+        self.servers = [
+            Server(
+                index,
+                manners,
+                evidence,
+                manners.accounts if issuer is None else issuer.accounts(manners.accounts),
+            )
+            for index, manners in enumerate(scenario.servers)
+        ]
+        everywhere = tuple(range(len(self.servers)))
+        self.relays = [[self.servers[index] for index in of] for of in scenario.relays or (everywhere,)]
         self.cables: list[Cable] = []
-        self.live = 0
+        self.live = [0] * len(self.relays)
         self.timers: list[asyncio.TimerHandle] = []
 
     def be_well(self) -> None:
         """No more faults of the network nor of the servers; what is lost stays lost."""
         self.manners = NetworkManners(latency=self.manners.latency, window=self.manners.window)
         self.jitter = 0.0
+        if self.issuer is not None:
+            self.issuer.be_well()
         for server in self.servers:
             server.be_well()
 
     async def connect(self, options: Any, connection: Any, context: Any) -> Any:
         """In place of ``mailpool.net.connect``."""
-        self.live += 1
+        relay = options.effective_port - PORT
+        self.live[relay] += 1
         most = self.scenario.options["max_connections"]
-        if self.live > most:
-            self.evidence.complain(f"P-01: {self.live} connections at once, and {most} are allowed")
+        if self.live[relay] > most:
+            self.evidence.complain(f"P-01: {self.live[relay]} connections at once, and {most} are allowed")
         cable: Cable | None = None
         try:
             async with asyncio.timeout(options.connection_timeout):
-                cable = await self._dial(options, connection)
+                cable = await self._dial(options, connection, relay)
             return cable
         finally:
             if cable is None:
-                self.live -= 1
+                self.live[relay] -= 1
 
-    async def _dial(self, options: Any, connection: Any) -> Cable:
+    async def _dial(self, options: Any, connection: Any, relay: int) -> Cable:
         manners, dice, loop = self.manners, self.dice, asyncio.get_running_loop()
+        dialled_at = loop.time()
         await asyncio.sleep(0)
         for chance, temporary in ((manners.unknown_for_now, True), (manners.unknown_host, False)):
             if dice.random() < chance:
@@ -196,7 +232,7 @@ class World:
         if dice.random() < manners.black_hole:
             await loop.create_future()
         await asyncio.sleep(2 * manners.latency)
-        server = dice.choice(self.servers)
+        server = dice.choice(self.relays[relay])
         served = None if dice.random() < manners.refused else server.connect()
         if served is None:
             raise ConnectionRefusedError("refused")
@@ -207,7 +243,8 @@ class World:
         assert isinstance(ours, Cable)
         assert isinstance(theirs, Cable)
         ours.world = theirs.world = self
-        ours.tap = Wiretap(index, server.index, loop.time())
+        ours.tap = Wiretap(index, server.index, relay, dialled_at, loop.time())
+        cast("Line", served).tap = ours.tap
         self.evidence.taps.append(ours.tap)
         self.cables.append(ours)
         if dice.random() < manners.cut_sending:
@@ -230,6 +267,12 @@ class World:
         tap.plain |= data.startswith(b"HELO ")
         if data.startswith(b"AUTH PLAIN "):
             tap.logins.append((now, base64.b64decode(data[11:]).split(b"\0")[1].decode()))
+        elif data.startswith(b"AUTH XOAUTH2 "):
+            tap.tokens.append((now, base64.b64decode(data[13:]).split(b"Bearer ")[1].rstrip(b"\1").decode()))
+        if data.endswith(b"QUIT\r\n") and tap.quit_at is None:
+            tap.quit_at, tap.read_before_quit = now, tap.last_read
+        if tap.offers_tls and data.startswith((b"AUTH ", b"MAIL ")):
+            complain("secure: something was said in clear text where STARTTLS is offered")
         begun = 0
         for verb, digits in _COMMAND.findall(data):
             number = int(digits)

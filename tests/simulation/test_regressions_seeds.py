@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from mailpool import AuthenticationFailed, DeliveryUncertain, QuotaExceeded, SendResult
+from mailpool import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    DeliveryUncertain,
+    LookupFailed,
+    Phase,
+    QuotaExceeded,
+    SendResult,
+    Throttled,
+)
 from mailpool.errors import UnsupportedByServer
 from mailpool.testing import Fault, ScriptedServer, deliver_then_close, reply, stall
 
@@ -95,3 +104,50 @@ def test_p26_a_reply_that_came_while_the_program_blocked_the_loop_counts(play: A
     clear = {"starttls": "never", "allow_cleartext_auth": True}
     play(story, server, latency=1.0, auth=("me", "wrong"), command_timeout=5, **clear)
     assert sum(line.startswith("AUTH") for line in server.commands()) == 1
+
+
+@pytest.mark.rule("P-19a")
+@pytest.mark.rule("P-24")
+def test_p24_who_is_given_up_because_the_server_asked_for_less_is_told_so(play: Any) -> None:
+    """… and not what went wrong with a later attempt to connect, for which it would have waited longer."""
+    too_many = Fault(at="GREETING", do=reply("421 4.7.0 too many connections from you"))
+
+    async def story(relay: Any) -> None:
+        end = asyncio.ensure_future(relay.end(relay.send(0)))
+        await asyncio.sleep(0.1)
+        relay.network.fail("relay.example", 25, OSError("no route"))
+        error = await end
+        assert isinstance(error, Throttled), error
+        assert 10 <= relay.now < 11
+        assert relay.transporter.stats().connection_failures > 1
+
+    play(story, ScriptedServer(faults=[too_many]), max_throttle_wait=10, connection_wait=100)
+
+
+@pytest.mark.rule("P-16")
+@pytest.mark.rule("P-19")
+def test_p19_who_is_refused_untried_is_told_why(play: Any) -> None:
+    """… and not of another attempt to connect, begun before and failed since, for a reason that passes."""
+
+    async def story(relay: Any) -> None:
+        dials = iter(
+            [
+                (0.0, LookupFailed("no such host", phase=Phase.LOOKUP)),
+                (0.5, ConnectionFailed("reset", phase=Phase.CONNECT, temporary=True)),
+            ]
+        )
+
+        async def dial(*_: Any) -> None:
+            seconds, error = next(dials)
+            await asyncio.sleep(seconds)
+            raise error
+
+        relay.network.dial = dial
+        assert {type(end) for end in await relay.ends(*relay.burst(2))} == {LookupFailed}
+        await asyncio.sleep(0.7)
+        error = await relay.end(relay.send(2))
+        assert isinstance(error, LookupFailed)
+        assert not error.temporary
+        assert 0 < error.retry_after < 0.5
+
+    play(story, max_connections=2)

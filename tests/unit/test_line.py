@@ -152,3 +152,14 @@ class TestLeaving:
             line.left(item)
         assert sum(map(len, line._classes.values())) < 200
         assert drained(line) == ["0stays"]
+
+
+@pytest.mark.rule("P-22")
+def test_those_who_went_while_nobody_above_waited_are_counted_too() -> None:
+    """Ten had passed, then the others went alone: the next of a higher priority waited for one more of the lower."""
+    line = filled(*["5x"] * FAIR_SHARE, "0a", "0b")
+    assert [repr(line.pop()) for _ in range(FAIR_SHARE)] == ["5x"] * FAIR_SHARE
+    assert [repr(head) for head in line.heads()] == ["0a"]
+    assert repr(line.pop()) == "0a"
+    line.append(Item(5, "y"))
+    assert drained(line) == ["5y", "0b"]

@@ -61,6 +61,7 @@ class GiveUp(NamedTuple):
 
     lane: Lane
     message: Any
+    throttled: bool = False  # for the second reason
 
 
 class Wait(NamedTuple):
@@ -203,7 +204,7 @@ def _serve(state: State, lane: Lane, now: float, starved: Lane | None) -> tuple[
             if at > now:
                 wake = min(wake, at)
             elif lane.adaptive.holds_back(now, lane.connections):  # afterwards somebody has to try
-                return GiveUp(lane, head), wake
+                return GiveUp(lane, head, throttled=True), wake
 
     # A message that travels alone needs an idle connection; until there is one, the others go on.
     if lane.alone and not lane.idle and lane.hungry and lane.reserved is None:

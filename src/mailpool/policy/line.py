@@ -65,11 +65,12 @@ class Line(Generic[T]):
     def pop(self) -> T:
         """Take the next one."""
         turn = self._turn()
-        if len(self._order) > 1:
+        if len(self._passes) > 1:
             for priority in self._passes:
                 if priority > turn:
                     self._passes[priority] = 0
-            self._passes[turn] += 1
+            if len(self._order) > 1:
+                self._passes[turn] += 1
         self._count -= 1
         return self._classes[turn].popleft()
 

@@ -23,6 +23,8 @@ class PoolLane(Lane):
     context: ResumingContext
     gate: LoginGate
     last_error: SendError | None
+    asked_for_less: SendError | None  # what the server said when it last did
+    blocked_by: SendError | None  # with what ``blocked_until`` began
     quota_until: float  # messages fail untried until then, with quota_error
     quota_error: SendError | None
     opened: int  # connections so far
@@ -42,6 +44,8 @@ class PoolLane(Lane):
         self.context = context
         self.gate = LoginGate()
         self.last_error = None
+        self.asked_for_less = None
+        self.blocked_by = None
         self.quota_until = 0.0
         self.quota_error = None
         self.opened = 0

@@ -156,7 +156,7 @@ class Pool:
             self._outcomes.fail(delivery, lane.quota_error, lane.quota_until - now)
             return delivery.future
         if lane.blocked_until > now and lane.open == 0:
-            self._outcomes.fail(delivery, lane.last_error, lane.blocked_until - now)
+            self._outcomes.fail(delivery, lane.blocked_by, lane.blocked_until - now)
             return delivery.future
         self._queue.append(delivery, may_wait=may_wait)
         self._ledger.enter(delivery, deadline)
@@ -206,10 +206,11 @@ class Pool:
                         self._roster.reserve(slot)
                     case Due(lane):
                         self._queue.wake_first(lane)
-                    case GiveUp(lane, message):
+                    case GiveUp(lane, message, throttled):
                         assert isinstance(lane, PoolLane)
                         self._queue.leave(message)
-                        self._outcomes.fail(message, lane.last_error)
+                        error = (lane.asked_for_less if throttled else None) or lane.last_error
+                        self._outcomes.fail(message, error)
                     case Probe(slot):
                         self._roster.probe(slot)
                         touched.append(slot.connection)
@@ -285,6 +286,8 @@ class Pool:
 
         Whoever recalls decides when the relay is tried again: the next message connects at once.
         """
+        if self._closing.closed:
+            return  # everybody has been told
         for lane in tuple(self._state.lanes.values()):
             assert isinstance(lane, PoolLane)
             self._outcomes.fail_waiting(lane, error, error.retry_after)

@@ -20,7 +20,11 @@ class Room:
         self.told = False  # that there is room, and there has been since
 
     def is_there(self) -> bool:
-        return not self._closed and self._has_room()
+        """Whether there is room now. Whoever hears that there is none is told when there is."""
+        there = not self._closed and self._has_room()
+        if not there:
+            self.told = False
+        return there
 
     async def wait(self) -> bool:
         """Wait for room; false when there will never be any."""

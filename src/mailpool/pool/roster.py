@@ -256,6 +256,7 @@ class Roster:
             lane.note_outage(now, self.options.connection_wait)
         else:
             lane.blocked_until = now + (self.options.auth_retry_after if wrong_login else _LASTING)
+            lane.blocked_by = error
             # With another connection of the same identity still open, messages go on over that.
             if lane.open == 0:
                 self._outcomes.unreachable(lane, error)

@@ -80,7 +80,7 @@ class Throttling:
 
     def _tell(self, lane: PoolLane, adaptive: Adaptive, reply: Reply, phase: Phase, meaning: Meaning) -> None:
         error = throttled(reply, phase, meaning)
-        lane.last_error = error
+        lane.last_error = lane.asked_for_less = error
         lane.learning.remember(adaptive)
         self._counts.throttled += 1
         log.info(

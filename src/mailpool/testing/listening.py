@@ -26,7 +26,7 @@ class Listening(abc.ABC):
         self.port = port
         self.path = None if path is None else os.fspath(path)
         self.refusing = False
-        self._wires: set[Wire] = set()
+        self._wires: dict[Wire, None] = {}  # in order: a run with a seed is the same each time
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -102,14 +102,14 @@ class Listening(abc.ABC):
 
     def attached(self, wire: Wire) -> None:
         """A connection has its transport."""
-        self._wires.add(wire)
+        self._wires[wire] = None
         if self._paused:
             # A socket's reader is installed only after this call returns.
             wire.loop.call_soon(wire.transport.pause_reading)
 
     def detached(self, wire: Wire) -> None:
         """A connection is gone."""
-        self._wires.discard(wire)
+        self._wires.pop(wire, None)
 
     @property
     def address(self) -> str:

@@ -309,6 +309,8 @@ class Carriage:
 
     def recall(self, error: SendError) -> None:
         """End everything that waits with ``error``, so that it can go elsewhere; what is under way goes on."""
+        if self._closing.closed:
+            return  # everybody has been told
         for delivery in self._queue.of(self._lane):
             self._queue.leave(delivery)
             self._settle(delivery, told(error, delivery))

@@ -30,7 +30,7 @@ from ..pool.queue import Queue
 from ..pool.room import Room
 from ..pool.settlement import deadline_exceeded, pool_closed, told
 from ..pool.statistics import Counts, Histogram, PoolStats
-from ..results import Phase, SendResult
+from ..results import Outcome, Phase, SendResult
 from .adding_up import sum_of
 from .relay import Notify, Recallable, Relay, RelayPlan
 from .travelling import Next, Traveller, absorb, next_step, result, sign_of
@@ -171,6 +171,7 @@ class Failover:
                 self._give(head, relay, now)
             if self._sweep_at <= now:
                 self._sweep_at = self._give_up(now)
+                self._queue.admit()
             if not self._room.is_there():
                 self._room.lost()
             self._room.tell()
@@ -287,10 +288,13 @@ class Failover:
                 traveller, deadline_exceeded(traveller, seconds, Phase.QUEUE, on_its_way=False)
             )
             return
-        relay.moved_on += 1
         if self._closing.closed:
-            self._ledger.settle(traveller, pool_closed(traveller))
+            # Whoever sends again what ``close`` returns must not make a second copy of it.
+            uncertain = any(one.outcome is Outcome.UNCERTAIN for one in traveller.told.values())
+            outcome = result(traveller, now) if uncertain else pool_closed(traveller)
+            self._settle(traveller, outcome, now)
             return
+        relay.moved_on += 1
         traveller.requeues += 1
         self._counts.requeued += 1
         self._notify("requeued", traveller.message_id, traveller.requeues)
@@ -349,8 +353,10 @@ class Failover:
         if isinstance(traveller.error, SendError):
             return traveller.error
         for relay in self._relays:
-            if isinstance(relay.last_error, SendError):
-                return relay.last_error
+            error = relay.last_error
+            if isinstance(error, SendError):
+                # What became of another message there is not what became of this one.
+                return relay.is_down(error) if error.attempts else error
         return ConnectionFailed("no relay can be used", phase=Phase.CONNECT, temporary=True)
 
     # -- what relays report ----------------------------------------------------------------------------------------

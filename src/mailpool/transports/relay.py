@@ -131,14 +131,18 @@ class Relay:
             log.warning("%s is down: %s", self.name, error)
             self._on_health(self, error)
         # What waits there was not tried, and can go elsewhere at once.
-        recalled = ConnectionFailed(
+        self.transport.recall(self.is_down(error))
+
+    def is_down(self, error: SendError | None) -> ConnectionFailed:
+        """What a message is told that was not tried here because of ``error``."""
+        told = ConnectionFailed(
             f"{self.name} is down: {error}",
             phase=Phase.QUEUE if error is None else error.phase,
             reply=None if error is None else error.reply,
             temporary=True,
         )
-        recalled.__cause__ = error
-        self.transport.recall(recalled)
+        told.__cause__ = error
+        return told
 
     def look(self, now: float) -> float:
         """See whether it is silent. Returns when to look again."""
