@@ -34,6 +34,8 @@ def octets(merged: Merged, **more: Any) -> bytes:
 @pytest.fixture
 def composings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One item for each message that was composed to prepare a letter."""
+    if not str(plans.__file__).endswith(".py"):
+        pytest.skip("in a compiled wheel nothing can be put in the place of a function")
     seen: list[int] = []
     composed = plans.composed
 

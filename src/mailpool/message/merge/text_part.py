@@ -8,11 +8,11 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Any, Final
 
 from ..encoding import encoded_text, lines_fit, quoted_printable, with_crlf
 from ..folding import LONGEST_LINE
-from .pattern import Pattern, Value, as_text
+from .pattern import Pattern, as_text
 
 _ASCII: Final = bytes(range(128))
 _search_special: Final = re.compile("[&<>\"']").search
@@ -34,9 +34,10 @@ class Values:
         self.plain = self.one_line and together.isascii()
 
 
-def values_of(given: Mapping[str, Value], in_html: Collection[str]) -> tuple[Values, Values]:
+def values_of(given: Mapping[str, Any], in_html: Collection[str]) -> tuple[Values, Values]:
     """The values as they go into text, and those that are named in ``in_html`` as they go into HTML.
 
+    ``given`` may hold anything: where a narrower type is named, a compiled wheel raises a ``TypeError`` of its own.
     Raises ``MessageError`` for what is neither text nor a whole number.
     """
     texts = {name: value if type(value) is str else as_text(name, value) for name, value in given.items()}
