@@ -55,7 +55,8 @@ class Closing:
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            # Nobody comes back to close what is left open.
+            # Nobody comes back to close what is left open. (Behind an ``await`` mypyc would raise an object that is gone:
+            # this file is not compiled.)
             await close(0)
             raise
         return await close(close_timeout)
