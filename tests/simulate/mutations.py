@@ -28,7 +28,7 @@ _SETTLEMENT, _LEDGER = "pool/settlement.py", "pool/ledger.py"
 _ALARM, _ROOM, _CLOSING = "pool/alarm.py", "pool/room.py", "pool/closing.py"
 _OUTCOMES = "pool/outcomes.py"
 _PIPELINE, _ASSIGNMENT, _RATE = "smtp/pipeline.py", "policy/assignment.py", "policy/rate.py"
-_CONNECTION, _PREPARING = "net/connection.py", "preparing.py"
+_CONNECTION, _PREPARING = "net/connection.py", "preparing/under_way.py"
 _FAILOVER, _TRAVELLING, _TOKENS = "transports/failover.py", "transports/travelling.py", "auth/tokens.py"
 _LINE = "policy/line.py"
 
@@ -306,8 +306,8 @@ MUTATIONS: Final = (
     Mutation(
         "RSET is left out between two BDAT",
         _PIPELINE,
-        "                if last.chunked:\n                    self._reset()",
-        "                if last.chunked:\n                    pass",
+        "            if isinstance(last, Transaction) and last.chunked:\n                self._reset()",
+        "            if isinstance(last, Transaction) and last.chunked:\n                pass",
     ),
     Mutation(
         "dots are not doubled",
@@ -429,12 +429,6 @@ MUTATIONS: Final = (
         "lane.first_failure_at) + state.connection_wait * 2",
     ),
     Mutation(
-        "who is given up for a relay that asks for less hears of another trouble",
-        _POOL,
-        "(lane.asked_for_less if throttled else None) or lane.last_error",
-        "lane.last_error",
-    ),
-    Mutation(
         "who is refused untried hears of another trouble",
         _POOL,
         "fail(delivery, lane.blocked_by",
@@ -471,12 +465,6 @@ MUTATIONS: Final = (
         _PIPELINE,
         "t.replies[t.unanswered.popleft()] = reply",
         "t.replies[t.unanswered.pop()] = reply",
-    ),
-    Mutation(
-        "LMTP: the next message begins before all recipients are answered",
-        _PIPELINE,
-        "self._overlapping = pipelining and not lmtp",
-        "self._overlapping = pipelining",
     ),
     Mutation(
         "LMTP: what was answered before the connection was lost is forgotten",
@@ -526,7 +514,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a hook that raises is passed over",
-        "hooks.py",
+        "preparing/hooks.py",
         '                raise MessageError(\n                    f"the {stage} hook {name} failed: {type(error).__name__}: {error}"\n'
         "                ) from error",
         "                continue",
@@ -566,12 +554,6 @@ MUTATIONS: Final = (
         "several relays: max_duplicates is ignored", _TRAVELLING, "        traveller.duplicates += 1\n", ""
     ),
     Mutation(
-        "several relays: a deadline is a refusal of those who are being served",
-        _TRAVELLING,
-        "    if isinstance(error, DeadlineExceeded) or (",
-        "    if (",
-    ),
-    Mutation(
         "several relays: close returns what may have been delivered",
         _FAILOVER,
         "result(traveller, now) if uncertain else pool_closed(traveller)",
@@ -584,16 +566,10 @@ MUTATIONS: Final = (
         '        if event == "idle":\n            return',
     ),
     Mutation(
-        "several relays: who has heard that there is no room is not told when there is",
-        "pool/room.py",
-        "        if not there:\n            self.told = False\n",
-        "",
-    ),
-    Mutation(
-        "several relays: who was given up inside leaves the door shut",
+        "several relays: nobody looks who is next when those before were given up",
         _FAILOVER,
-        "                self._sweep_at = self._give_up(now)\n                self._queue.admit()\n",
-        "                self._sweep_at = self._give_up(now)\n",
+        "                    self._queue.admit()\n                    self._alarm.soon()",
+        "                    pass",
     ),
     Mutation(
         "several relays: what one does not take is forgotten",
@@ -612,12 +588,6 @@ MUTATIONS: Final = (
         _FAILOVER,
         "            until = since + self._options.connection_wait",
         "            until = since",
-    ),
-    Mutation(
-        "several relays: one that closes gives back what has its outcome",
-        _POOL,
-        "        if self._closing.closed:\n            return  # everybody has been told\n",
-        "",
     ),
     Mutation(
         "several relays: a message that is cancelled goes on at its relay",

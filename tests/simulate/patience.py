@@ -31,32 +31,31 @@ def judge(scenario: Scenario, evidence: Evidence) -> None:
 
 
 class _Silence(NamedTuple):
-    """A time without a connection: from the first attempt that failed to the next that did not."""
+    """A time without a new connection: from the first attempt that failed to the next that did not."""
 
     first_failure: float
-    nobody_since: float  # from when on there was not even an old one
+    down_since: float  # the first one that failed when there was not even an old connection
     end: float
 
 
 def _silences(evidence: Evidence) -> Iterator[_Silence]:
-    open_now, nobody_since = 0, 0.0
-    first_failure: float | None = None
+    open_now = 0
+    first_failure, down_since = math.inf, math.inf
     opened: set[int] = set()
     for at, name, details in evidence.events:
         if name == "connection_opened":
-            if first_failure is not None:
-                yield _Silence(first_failure, math.inf if open_now else nobody_since, at)
-            first_failure = None
+            yield _Silence(first_failure, down_since, at)
+            first_failure = down_since = math.inf
             open_now += 1
             opened.add(id(details[0]))
         elif name == "connection_closed" and id(details[0]) in opened:
             open_now -= 1
+            down_since = math.inf
+        elif name == "connection_failed" and _says_that_it_is_down(details[0]):
+            first_failure = min(first_failure, at)
             if not open_now:
-                nobody_since = at
-        elif name == "connection_failed" and first_failure is None and _says_that_it_is_down(details[0]):
-            first_failure = at
-    if first_failure is not None:
-        yield _Silence(first_failure, math.inf if open_now else nobody_since, math.inf)
+                down_since = min(down_since, at)
+    yield _Silence(first_failure, down_since, math.inf)
 
 
 def _says_that_it_is_down(error: SendError) -> bool:
@@ -94,7 +93,7 @@ def _connection_wait(scenario: Scenario, evidence: Evidence) -> None:
         if entry.letter.number in begun or scenario.prepares or scenario.options["max_queue"] < 1_000:
             continue
         for silence in silences:
-            latest = max(entry.at, *silence[:2]) + wait + evidence.blocked + 0.1
+            latest = max(entry.at, silence.down_since) + wait + evidence.blocked + 0.1
             if latest < min(entry.ended_at, silence.end, evidence.closing_at or math.inf):
                 evidence.complain(
                     f"P-19: message {entry.letter.number} still waited for a connection after {latest:g} s"

@@ -15,7 +15,6 @@ from mailpool import (
     Phase,
     QuotaExceeded,
     SendResult,
-    Throttled,
 )
 from mailpool.errors import UnsupportedByServer
 from mailpool.testing import Fault, ScriptedServer, deliver_then_close, reply, stall
@@ -104,24 +103,6 @@ def test_p26_a_reply_that_came_while_the_program_blocked_the_loop_counts(play: A
     clear = {"starttls": "never", "allow_cleartext_auth": True}
     play(story, server, latency=1.0, auth=("me", "wrong"), command_timeout=5, **clear)
     assert sum(line.startswith("AUTH") for line in server.commands()) == 1
-
-
-@pytest.mark.rule("P-19a")
-@pytest.mark.rule("P-24")
-def test_p24_who_is_given_up_because_the_server_asked_for_less_is_told_so(play: Any) -> None:
-    """… and not what went wrong with a later attempt to connect, for which it would have waited longer."""
-    too_many = Fault(at="GREETING", do=reply("421 4.7.0 too many connections from you"))
-
-    async def story(relay: Any) -> None:
-        end = asyncio.ensure_future(relay.end(relay.send(0)))
-        await asyncio.sleep(0.1)
-        relay.network.fail("relay.example", 25, OSError("no route"))
-        error = await end
-        assert isinstance(error, Throttled), error
-        assert 10 <= relay.now < 11
-        assert relay.transporter.stats().connection_failures > 1
-
-    play(story, ScriptedServer(faults=[too_many]), max_throttle_wait=10, connection_wait=100)
 
 
 @pytest.mark.rule("P-16")

@@ -170,8 +170,11 @@ class Failover:
                 self._queue.take(lane, alone=False)
                 self._give(head, relay, now)
             if self._sweep_at <= now:
+                waiting = len(self._queue)
                 self._sweep_at = self._give_up(now)
-                self._queue.admit()
+                if len(self._queue) < waiting:
+                    self._queue.admit()
+                    self._alarm.soon()  # the next in line may go where those could not
             if not self._room.is_there():
                 self._room.lost()
             self._room.tell()
