@@ -142,7 +142,7 @@ async def test_a_clock_that_jumps_changes_dates_only(monkeypatch: pytest.MonkeyP
 WALL_CLOCK = {
     "auth/tokens.py": "signed claims, and the event that says until when a token lives",
     "cli": "prints; makes certificates for the demo",
-    "preparation.py": "Date, and the time in signatures",
+    "preparing/preparation.py": "Date, and the time in signatures",
     "templates/folder.py": "Date of a preview",
     "testing": "makes certificates",
     "transports/file.py": "names of files in a maildir",

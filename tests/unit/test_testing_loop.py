@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from mailpool.net.beside import in_daemon_thread
 from mailpool.testing import Deadlock, LeftBehind, VirtualLoop, run_virtual
 
 
@@ -97,6 +98,15 @@ def test_the_error_of_the_test_itself_comes_first() -> None:
 
     with pytest.raises(KeyError, match="mine"):
         run_virtual(main)
+
+
+def test_the_clock_stands_still_while_a_login_is_worked_out_by_a_thread() -> None:
+    async def main() -> float:
+        async with asyncio.timeout(1):
+            await in_daemon_thread(lambda: time.sleep(0.02), "the work")
+        return clock()
+
+    assert run_virtual(main) == 0
 
 
 def test_threads_are_waited_for_while_the_clock_stands_still() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -20,22 +20,29 @@ async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
     :param name: of the thread
     :raises RuntimeError: the system has no thread left
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+    # By way of an executor the loop knows that there is something to wait for, as one with a clock that jumps must.
+    return await asyncio.get_running_loop().run_in_executor(_DaemonThread(name), work)
 
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as caught:
-            # Whatever it is, who waits must hear of it: nobody else sees how a thread ends.
-            tell(future.set_exception, caught)
-        else:
-            tell(future.set_result, result)
 
-    def tell(finish: Callable[[Any], None], outcome: object) -> None:
-        # The loop may have been closed while the work was stuck: nobody waits any more then.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(lambda: None if future.done() else finish(outcome))
+class _DaemonThread(Executor):
+    """Starts a thread for each call, and never waits for one."""
 
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return await future
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as caught:
+                # Whatever it is, who waits must hear of it: nobody else sees how a thread ends.
+                future.set_exception(caught)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=run, name=self._name, daemon=True).start()
+        return future
