@@ -36,7 +36,9 @@ _JOINERS = "\u200c\u200d"
 def plain_address(text: str) -> str | None:
     """The address that ``text`` is, in the form that goes on the wire; ``None`` for all but the most common ones."""
     plain = match_plain_address(text)
-    return f"{plain[1]}@{plain[2].lower()}" if plain is not None and len(text) <= MAX_ADDRESS else None
+    if plain is None or len(text) > MAX_ADDRESS:
+        return None
+    return text if text.islower() else f"{plain[1]}@{plain[2].lower()}"
 
 
 def show(text: str) -> str:
