@@ -182,38 +182,47 @@ async def full_disk(server: Any) -> None:
         raise DoesNotApply("has no queue on a disk")
     results: list[mailpool.SendResult] = []
     deferred: dict[int, mailpool.SendError] = {}
-    filled, turned_away = asyncio.Event(), asyncio.Semaphore(0)
+    filled, enough = asyncio.Event(), asyncio.Event()
+    turned_away = 0
+
+    def is_turned_away(*_: object) -> None:
+        nonlocal turned_away
+        turned_away += 1
+        if turned_away == 5:
+            enough.set()
 
     async def send(number: int) -> None:
         try:
             results.append(await transporter.send_mail(letter(number)))
         except mailpool.Deferred as error:
             deferred[number] = error
-            turned_away.release()
+            is_turned_away()
         if len(results) == 20:
             filled.set()
 
     async with transporter_for(server) as transporter:
         # 421 is how some say it: that costs a connection, and the message waits for the next.
-        transporter.on("requeued", lambda *_: turned_away.release())
+        transporter.on("requeued", is_turned_away)
         batch = asyncio.gather(*(send(number) for number in range(60)))
         await filled.wait()
         if not server.sees_what_finds_no_room:
             await batch
         await asyncio.to_thread(server.disk.fill)
-        # The others may have been too early for it.
-        late = asyncio.gather(*(send(number) for number in range(60, 70)))
-        for _ in range(5):
-            await turned_away.acquire()
+        # The others may have been too early for it, and the last page of a file may have room for some more.
+        late: list[asyncio.Task[None]] = []
+        stopped = asyncio.ensure_future(enough.wait())
+        while not enough.is_set():
+            ten = [asyncio.ensure_future(send(number)) for number in range(60 + len(late), 70 + len(late))]
+            late += ten
+            await asyncio.wait({stopped, asyncio.gather(*ten)}, return_when=asyncio.FIRST_COMPLETED)
         server.disk.make_room()
-        await batch
-        await late
+        await asyncio.gather(batch, *late)
         assert all(error.temporary for error in deferred.values())
         # Where a reply to the end of the data was missing before, the caller is told that it may be there.
         doubted = {error.message_id for error in deferred.values() if error.may_have_been_delivered}
         again = tuple(deferred)
         await asyncio.gather(*(send(number) for number in again))
-    assert len(results) == 70
+    assert len(results) == 60 + len(late)
     await everything_is_there(server, results, doubted)
 
 

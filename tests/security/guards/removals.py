@@ -498,8 +498,8 @@ removal(
     (MAILBOX, "    if len(normal.encode()) > MAX_ADDRESS:", "    if False:"),
     (
         "address/syntax.py",
-        " if plain is not None and len(text) <= MAX_ADDRESS else",
-        " if plain is not None else",
+        "    if plain is None or len(text) > MAX_ADDRESS:",
+        "    if plain is None:",
     ),
     (GRAMMAR, "    if match is None or len(text) > MAX_ADDRESS:", "    if match is None:"),
     (GRAMMAR, "if simple is not None and simple.end() - position <= MAX_ADDRESS:", "if simple is not None:"),
@@ -527,7 +527,7 @@ removal(
     "the case of a local part is kept",
     (
         "address/syntax.py",
-        'return f"{plain[1]}@{plain[2].lower()}"',
+        'return text if text.islower() else f"{plain[1]}@{plain[2].lower()}"',
         'return f"{plain[1].lower()}@{plain[2].lower()}"',
     ),
 )
