@@ -101,9 +101,16 @@ class ResumingContext(ssl.SSLContext):
         return getattr(ssl_object, "context", self.inner) is self.inner
 
     def keep_session(self, ssl_object: Any) -> None:
-        """Take the session at the end of a connection: with TLS 1.3 the ticket comes after the handshake."""
+        """Take the session at the end of a connection: with TLS 1.3 the ticket comes after the handshake.
+
+        Only from a handshake that was a whole one: each look at a session costs some 6 KB that many versions of CPython
+        never give back (gh-116810), and the ticket that has opened one connection opens the next. When it does not any
+        more, that handshake is a whole one, and brings another.
+        """
         if not self.has_made(ssl_object):
             return  # it is of the TLS with a proxy
+        if self._session is not None and getattr(ssl_object, "session_reused", False):
+            return
         session = getattr(ssl_object, "session", None)
         if session is not None and session.has_ticket:
             self._session = session
