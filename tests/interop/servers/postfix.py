@@ -1,14 +1,18 @@
-"""A real Postfix: STARTTLS, Cyrus SASL with most of its mechanisms, and a log that tells each delivery."""
+"""A real Postfix: STARTTLS, Cyrus SASL with most of its mechanisms, and a mailbox for all that it takes."""
 
 from __future__ import annotations
 
+import contextlib
+import email
 import grp
 import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import ClassVar
 
 from .debian import Unpacked, unpacked
@@ -31,17 +35,19 @@ flush     unix  n - n 1000? 0 flush
 proxymap  unix  - - n - - proxymap
 error     unix  - - n - - error
 retry     unix  - - n - - error
-discard   unix  - - n - - discard
+virtual   unix  - n n - - virtual
 anvil     unix  - - n - 1 anvil
 postlog   unix-dgram n - n - 1 postlogd
 """
 
-_QUEUED = re.compile(r"postfix/cleanup\[\d+\]: (\w+): message-id=(\S*)")
-_SENT = re.compile(r"postfix/discard\[\d+\]: (\w+): to=<([^>]*)>.*status=sent")
+_QUEUE_ID = re.compile(r"\sid (\w+)")
 
 
 class Postfix(RealServer):
-    """Postfix with AUTH required; whatever it takes goes to its ``discard`` transport.
+    """Postfix with AUTH required; whatever it takes is delivered to one mailbox.
+
+    Its log does not tell the truth when it is restarted: what its programs write into the log in their last moment has
+    nobody any more who writes it down.
 
     ``settings`` are lines of ``main.cf`` that come last, such as ``{"smtpd_client_connection_count_limit": "3"}``,
     ``environment`` is added to that of its programs, and ``mechanisms`` are what Cyrus SASL is to offer.
@@ -64,6 +70,8 @@ class Postfix(RealServer):
         self._environment = environment or {}
         self._mechanisms = mechanisms
         self._log = self.home / "mail.log"
+        self._mailbox = self.home / "mail" / "all" / "new"
+        self._read: dict[str, tuple[str, Delivery]] = {}
 
     def start(self) -> None:
         if os.geteuid() != 0:
@@ -84,26 +92,39 @@ class Postfix(RealServer):
         self._wait_for_greeting()
 
     def deliveries(self) -> list[Delivery]:
-        ids: dict[str, str] = {}
-        found: list[Delivery] = []
-        for line in self._lines():
-            if queued := _QUEUED.search(line):
-                ids[queued[1]] = queued[2]
-            elif sent := _SENT.search(line):
-                found.append(Delivery(ids.get(sent[1], ""), sent[2]))
-        return found
+        for file in os.scandir(self._mailbox) if self._mailbox.exists() else ():
+            if file.name not in self._read:
+                headers = email.message_from_bytes(Path(file).read_bytes())
+                queue_id = _QUEUE_ID.search(headers["Received"])
+                assert queue_id is not None
+                self._read[file.name] = queue_id[1], Delivery(headers["Message-ID"], headers["Delivered-To"])
+        # When it is stopped between a delivery and the note of it, it delivers that file of its queue again.
+        return [delivery for _, delivery in sorted(set(self._read.values()))]
 
     def log(self) -> str:
         output = self.home / "master.out"
         said = output.read_text(errors="replace") if output.exists() else ""
         return "\n".join([said, *self._lines()[-40:]])
 
+    def _end(self) -> None:
+        """End its programs, too: a new Postfix leaves alone for minutes what an old one seems to be delivering."""
+        if self._process is not None:
+            self._process.terminate()
+            deadline = time.monotonic() + 20
+            while _at_work(self._process.pid):
+                if time.monotonic() > deadline:
+                    # As its own command to stop it does: now and then its master does not heed a SIGTERM.
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                time.sleep(0.01)
+        super()._end()
+
     def _lines(self) -> list[str]:
         return self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
 
     def _write_configuration(self, debian: Unpacked) -> None:
         etc, data = (self.home / name for name in ("etc", "data"))
-        for folder in (etc, data):
+        mail = self.home / "mail"
+        for folder in (etc, data, mail):
             folder.mkdir()
         queue = self._make_store()
         owner = pwd.getpwnam(_OWNER).pw_uid
@@ -114,6 +135,8 @@ class Postfix(RealServer):
                 os.chown(queue / name, owner, grp.getgrnam(_GROUP).gr_gid if name == "public" else -1)
             (queue / name).chmod(0o755 if name in ("pid", "public") else 0o700)
         os.chown(data, owner, -1)
+        reader = pwd.getpwnam(_DELIVERY)
+        os.chown(mail, reader.pw_uid, -1)
         certificate, key = self._authority.write_certificate(etc, "127.0.0.1", "localhost")
         settings = {
             "compatibility_level": "3.6",
@@ -147,8 +170,12 @@ class Postfix(RealServer):
             "enable_long_queue_ids": "yes",
             "alias_maps": "",
             "alias_database": "",
-            "default_transport": "discard",
-            "relay_transport": "discard",
+            "default_transport": "virtual",
+            "relay_transport": "virtual",
+            "virtual_mailbox_base": mail,
+            "virtual_mailbox_maps": "static:all/",
+            "virtual_uid_maps": f"static:{reader.pw_uid}",
+            "virtual_gid_maps": f"static:{reader.pw_gid}",
             "smtpd_tls_security_level": "may",
             "smtpd_tls_cert_file": certificate,
             "smtpd_tls_key_file": key,
@@ -207,6 +234,17 @@ class Postfix(RealServer):
             capture_output=True,
             check=True,
         )
+
+
+def _at_work(group: int) -> bool:
+    """Whether a process of the group has not ended yet."""
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # What comes before the last parenthesis is a name, and may be anything.
+            state, _, its_group = process.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                return True
+    return False
 
 
 def _exists(look_up: object, name: str) -> bool:
