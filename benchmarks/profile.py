@@ -59,7 +59,7 @@ def measured(kind: str, profiler: cProfile.Profile | None) -> tuple[float, float
 
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder))
-        job = Job(messages=MESSAGES, kind=kind, chunking=False, folder=folder)  # type: ignore[arg-type]
+        job = Job(messages=MESSAGES, kind=kind, chunking=False, folder=folder)
         server = SmtpSink(job)
         try:
             before = resource.getrusage(resource.RUSAGE_SELF)
@@ -78,7 +78,7 @@ def measured(kind: str, profiler: cProfile.Profile | None) -> tuple[float, float
 def by_part(stats: pstats.Stats) -> Counter[str]:
     """The share of each part in the time that the profiler gives to functions themselves."""
     times: Counter[str] = Counter()
-    for (path, _, function), (_, _, own, _, _) in stats.stats.items():  # type: ignore[attr-defined]
+    for (path, _, function), (_, _, own, _, _) in stats.stats.items():
         times[_part(path, function)] += own
     whole = sum(times.values())
     return Counter({part: own / whole for part, own in times.items()})

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
+from connect_proxy import ConnectProxy
 
 from mailpool import (
     ConfigurationError,
@@ -40,47 +40,6 @@ def mail(number: int = 0) -> dict[str, Any]:
     }
 
 
-class ScriptedProxy:
-    """A proxy whose answers are chosen, in front of a server on this machine. ``asked`` is what it was asked."""
-
-    def __init__(self, answer: Callable[[bytes], list[bytes]], *, tls: ssl.SSLContext | None = None) -> None:
-        self.asked: list[bytes] = []
-        self.passed: list[bytes] = []  # what it carried to the server
-        self.port = 0
-        self._answer = answer
-        self._tls = tls
-
-    async def __aenter__(self) -> ScriptedProxy:
-        self._server = await asyncio.start_server(self._serve, HERE, 0, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            self.asked.append(head)
-            port = int(head.split(b" ")[1].rpartition(b":")[2])
-            there, to_there = await asyncio.open_connection(HERE, port)
-            for block in self._answer(head):
-                writer.write(block)
-                await writer.drain()
-                await asyncio.sleep(0)
-
-            async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, keep: bool) -> None:
-                with contextlib.suppress(OSError):
-                    while block := await source.read(65_536):
-                        if keep:
-                            self.passed.append(block)
-                        sink.write(block)
-                sink.close()
-
-            await asyncio.gather(pump(reader, to_there, True), pump(there, writer, False))
-        writer.close()
-
-
 def ends(proxy: Any) -> dict[str, Any]:
     return {"proxy": f"http://{LOGIN}localhost:{proxy.port}", "connection_wait": 0}
 
@@ -98,7 +57,7 @@ async def server(request: pytest.FixtureRequest, authority: Authority) -> AsyncI
     mode = request.param
     context = None if mode == "none" else authority.server_context("localhost")
     async with ScriptedServer(tls=context, implicit_tls=mode == "implicit", auth=ACCOUNTS) as running:
-        running.mode = mode  # type: ignore[attr-defined]
+        running.mode = mode
         yield running
 
 
@@ -137,7 +96,7 @@ async def test_log03_the_proxy_is_told_the_place_and_its_own_login_alone(
     scheme: str, blocks: list[bytes], server: Any, authority: Authority
 ) -> None:
     context = authority.server_context("localhost") if scheme == "https" else None
-    async with ScriptedProxy(lambda _: blocks, tls=context) as proxy:
+    async with ConnectProxy(lambda _: blocks, tls=context) as proxy:
         way: dict[str, Any] = {"url": f"{scheme}://{LOGIN}localhost:{proxy.port}"}
         if scheme == "https":
             way["tls"] = {"ca_data": authority.ca_pem}
@@ -324,7 +283,7 @@ def wrong_context(authority: Authority, how: str) -> ssl.SSLContext:
 async def test_tls06_a_proxy_with_a_wrong_certificate_is_told_nothing(authority: Authority, how: str) -> None:
     async with (
         ScriptedServer() as server,
-        ScriptedProxy(lambda _: [OK], tls=wrong_context(authority, how)) as proxy,
+        ConnectProxy(lambda _: [OK], tls=wrong_context(authority, how)) as proxy,
     ):
         url = f"https://{LOGIN}localhost:{proxy.port}"
         transporter = create_transport(
@@ -347,7 +306,7 @@ async def test_tls06_an_https_proxy_is_verified_by_the_systems_authorities_unles
 ) -> None:
     async with (
         ScriptedServer() as server,
-        ScriptedProxy(lambda _: [OK], tls=authority.server_context("localhost")) as proxy,
+        ConnectProxy(lambda _: [OK], tls=authority.server_context("localhost")) as proxy,
     ):
         where = {"host": "localhost", "port": server.port, "connection_wait": 0}
         url = f"https://localhost:{proxy.port}"
@@ -370,11 +329,11 @@ async def test_tls06_a_wrong_server_is_found_out_through_the_proxy(
 ) -> None:
     context = authority.server_context("localhost") if scheme == "https" else None
     server = ScriptedServer(tls=wrong_context(authority, how), implicit_tls=mode == "implicit", auth=ACCOUNTS)
-    async with server, ScriptedProxy(lambda _: [OK], tls=context) as proxy:
+    async with server, ConnectProxy(lambda _: [OK], tls=context) as proxy:
         way: dict[str, Any] = {"url": f"{scheme}://localhost:{proxy.port}"}
         if scheme == "https":
             way["tls"] = {"ca_data": authority.ca_pem}
-        server.mode = mode  # type: ignore[attr-defined]
+        server.mode = mode
         transporter = to(server, authority, proxy=way, connection_wait=300)
         error = await failure(transporter.send_mail(mail()))
         assert (type(error), error.phase, error.temporary) == (TLSFailed, Phase.TLS, False)
@@ -699,7 +658,7 @@ async def test_a_dial_that_fails(dial: Any, kind: type[SendError], temporary: bo
 async def test_tls09_localhost_behind_a_proxy_is_not_ours(way: str) -> None:
     async with (
         ScriptedServer(auth=ACCOUNTS) as server,
-        ScriptedProxy(lambda _: [OK]) as proxy,
+        ConnectProxy(lambda _: [OK]) as proxy,
     ):
 
         async def dial(*_: Any) -> socket.socket:

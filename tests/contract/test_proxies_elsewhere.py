@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from typing import Any
 
 import pytest
+from connect_proxy import ConnectProxy
 
 from mailpool import Credentials, DeviceCode, SendResult, TokenFailed, create_transport, device_login
 from mailpool.auth.tokens import Tokens
@@ -17,40 +17,6 @@ from mailpool.testing import Authority, RawServer, RawStream, ScriptedServer
 HERE = "127.0.0.1"
 LOGIN = "you:proxy-secret@"
 BASIC = b"Proxy-Authorization: Basic eW91OnByb3h5LXNlY3JldA==\r\n"
-
-
-class Carrying:
-    """A proxy that does CONNECT to this machine. ``asked`` is what it was asked, ``carried`` what it passed on."""
-
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.asked: list[bytes] = []
-        self.carried = b""
-        self._tls = tls
-
-    async def __aenter__(self) -> Carrying:
-        self._server = await asyncio.start_server(self._serve, HERE, 0, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            self.asked.append(head)
-            there, to_there = await asyncio.open_connection(HERE, int(head.split()[1].rpartition(b":")[2]))
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-
-            async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, keep: bool) -> None:
-                with contextlib.suppress(OSError):
-                    while block := await source.read(65_536):
-                        self.carried += block if keep else b""
-                        sink.write(block)
-                sink.close()
-
-            await asyncio.gather(pump(reader, to_there, True), pump(there, writer, False))
-        writer.close()
 
 
 def token_server(context: ssl.SSLContext, *answers: str) -> RawServer:
@@ -91,15 +57,15 @@ async def test_log03_a_token_is_asked_for_through_the_proxy_which_reads_nothing(
     authority: Authority, ca_file: str
 ) -> None:
     answer = '{"access_token": "the-token", "expires_in": 3600}'
-    async with token_server(authority.server_context("localhost"), answer) as server, Carrying() as proxy:
+    async with token_server(authority.server_context("localhost"), answer) as server, ConnectProxy() as proxy:
         way = Proxy.of(f"http://{LOGIN}localhost:{proxy.port}")
         assert await Tokens().token(asking(server, ca_file), proxy=way) == "the-token"
     (head,) = proxy.asked
     assert head.startswith(f"CONNECT localhost:{server.port} HTTP/1.1\r\n".encode())
     assert BASIC in head
-    assert proxy.carried
+    assert proxy.passed
     for secret in (b"the-client-secret", b"the-refresh-token", b"proxy-secret", b"app"):
-        assert secret not in proxy.carried + head
+        assert secret not in b"".join(proxy.passed) + head
 
 
 @pytest.mark.rule("TLS-06")
@@ -109,7 +75,7 @@ async def test_tls06_a_token_server_that_cannot_prove_its_name_is_told_nothing(
     authority: Authority, ca_file: str, wrong: str, by_proxy: bool
 ) -> None:
     context = authority.server_context("elsewhere.example" if wrong == "name" else "localhost")
-    async with token_server(context) as server, Carrying() as proxy:
+    async with token_server(context) as server, ConnectProxy() as proxy:
         way = Proxy.of(f"http://localhost:{proxy.port}") if by_proxy else None
         with pytest.raises(TokenFailed, match="certificate") as caught:
             await Tokens().token(asking(server, ca_file if wrong == "name" else None), proxy=way)
@@ -125,7 +91,7 @@ async def test_a_transporter_asks_for_tokens_through_its_proxy(authority: Author
         ScriptedServer(
             tls=authority.server_context("localhost"), auth={"me": "the-token"}, mechanisms=["XOAUTH2"]
         ) as server,
-        Carrying() as proxy,
+        ConnectProxy() as proxy,
         create_transport(
             host="localhost",
             port=server.port,
@@ -144,7 +110,7 @@ async def test_a_device_logs_in_through_a_proxy(authority: Authority, ca_file: s
     shown: list[DeviceCode] = []
     async with (
         token_server(authority.server_context("localhost"), code, token) as server,
-        Carrying() as proxy,
+        ConnectProxy() as proxy,
     ):
         place = f"https://localhost:{server.port}"
         got = await device_login(
@@ -170,7 +136,7 @@ def test_a_proxy_over_uvloop(authority: Authority, scheme: str, mode: str) -> No
     async def main() -> None:
         trusted = authority.client_context()
         async with (
-            Carrying(context if scheme == "https" else None) as proxy,
+            ConnectProxy(tls=context if scheme == "https" else None) as proxy,
             ScriptedServer(
                 tls=None if mode == "none" else context, implicit_tls=mode == "implicit"
             ) as server,

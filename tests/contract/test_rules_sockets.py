@@ -281,7 +281,7 @@ async def test_p29_nothing_is_left(authority: Authority, state: str) -> None:
     tls = authority.server_context(HERE) if state == "tls" else None
     before, threads = descriptors(), threading.active_count()
     async with ScriptedServer(faults=faults, tls=tls) as server:
-        timers = {timer for timer in loop._scheduled if not timer.cancelled()}  # type: ignore[attr-defined]
+        timers = {timer for timer in loop._scheduled if not timer.cancelled()}
         tasks = asyncio.all_tasks()
         transporter = create_transport(
             host=HERE,
@@ -301,7 +301,7 @@ async def test_p29_nothing_is_left(authority: Authority, state: str) -> None:
         stats = transporter.stats()
         assert (stats.connections, stats.queued, stats.in_flight) == (0, 0, 0)
         await server.disconnect()
-        left = {timer for timer in loop._scheduled if not timer.cancelled()}  # type: ignore[attr-defined]
+        left = {timer for timer in loop._scheduled if not timer.cancelled()}
         assert left - timers == set()
         assert asyncio.all_tasks() - tasks == set()
     assert descriptors() - before == set()

@@ -468,7 +468,7 @@ def test_urls_and_wrong_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="access_key"):
         SESCarrier(access_key="AKIA")
     with pytest.raises(ConfigurationError, match="tags"):
-        SESCarrier(tags={"a": 1})  # type: ignore[dict-item]  # that is the point
+        SESCarrier(tags={"a": 1})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"pip install mailpool\[ses\]"):
         SESCarrier("eu-west-1")

@@ -243,7 +243,7 @@ async def test_a_clock_that_is_wrong_is_put_right_by_the_servers(
             return {"headers": headers}
         return {"status": 400, "body": {"error": "invalid_grant", "error_description": "check iat and exp"}, "headers": headers}  # fmt: skip
 
-    async with TokenServer(context, judge, judge) as server:  # type: ignore[arg-type]
+    async with TokenServer(context, judge, judge) as server:
         assert await Tokens().token(robot(server, ca_file)) == "token-1"
     assert len(server.forms) == 2
 
@@ -316,7 +316,7 @@ async def test_no_secret_reaches_errors_logs_and_reprs(
     async with (
         TokenServer(context, echo) as server,
         ScriptedServer(auth={}, mechanisms=("XOAUTH2",)) as relay,
-    ):  # type: ignore[arg-type]
+    ):
         who = identity(server, ca_file)
         transporter = create_transport(host="127.0.0.1", port=relay.port, auth=who, pool=True)
         told: list[str] = []

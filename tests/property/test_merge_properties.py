@@ -72,7 +72,7 @@ def outcome(make: Any) -> tuple[Any, ...]:
         b"".join(content.blocks()),
         content.eight_bit,
         content.utf8_headers,
-        content.crlf_only,  # type: ignore[attr-defined]
+        content.crlf_only,
         sealed.envelope,
         sealed.message_id,
     )

@@ -49,7 +49,7 @@ def parsed(result: Sealed) -> EmailMessage:
 
 def texts(message: EmailMessage) -> dict[str, str]:
     leaves = [part for part in message.walk() if not part.is_multipart()]
-    return {part.get_content_type(): part.get_payload(decode=True).decode() for part in leaves}  # type: ignore[union-attr]
+    return {part.get_content_type(): part.get_payload(decode=True).decode() for part in leaves}
 
 
 def read_flowed(text: str) -> list[tuple[int, str]]:
@@ -142,7 +142,7 @@ def test_images_in_html_come_back(images: list[tuple[bytes, str]], data: st.Data
         pieces.append(f"<IMG alt={marks}x{marks} src={marks}{uri}{marks}>")
     message = parsed(sealed(html="<p>".join(pieces), attach_data_urls=True))
     leaves = [part for part in message.walk() if not part.is_multipart()]
-    page = leaves[0].get_payload(decode=True).decode()  # type: ignore[union-attr]
+    page = leaves[0].get_payload(decode=True).decode()
     found = {
         part["content-id"]: (part.get_payload(decode=True), part.get_content_subtype()) for part in leaves[1:]
     }

@@ -67,7 +67,7 @@ def text_of_header(result: Sealed, name: bytes) -> str:
 def text_of(message: EmailMessage, kind: str) -> str:
     part = message.get_body((kind,))
     assert part is not None
-    return part.get_payload(decode=True).decode()  # type: ignore[union-attr]
+    return part.get_payload(decode=True).decode()
 
 
 @given(WORDS)

@@ -78,7 +78,7 @@ class Books:
 
     def do(self, action: Action) -> None:
         state, now = self.state, self.now
-        about = action.lane if isinstance(action, (Open, Due, GiveUp)) else action.slot.lane  # type: ignore[union-attr]
+        about = action.lane if isinstance(action, (Open, Due, GiveUp)) else action.slot.lane
         self.log.append(f"{now:g} {type(action).__name__} {about.key}")
         match action:
             case Assign(slot, message, alone):

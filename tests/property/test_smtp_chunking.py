@@ -448,5 +448,5 @@ ChunkingAgainstServer.TestCase.settings = settings(max_examples=300, stateful_st
 @pytest.mark.rule("P-11")
 @pytest.mark.rule("P-14")
 @pytest.mark.rule("P-18")
-class TestChunkingAgainstServer(ChunkingAgainstServer.TestCase):  # type: ignore[name-defined,misc]
+class TestChunkingAgainstServer(ChunkingAgainstServer.TestCase):
     pass

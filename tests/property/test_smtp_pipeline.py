@@ -338,7 +338,7 @@ class PipelineAgainstServer(RuleBasedStateMachine):
             everybody - set(refused) - late if t.verdict is Verdict.ACCEPTED else set()
         )
         if meant.accepted:
-            data = t.content.data  # type: ignore[attr-defined]
+            data = t.content.data
             normal = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
             assert meant.content == (normal if normal.endswith(b"\r\n") else normal + b"\r\n")
 
@@ -368,5 +368,5 @@ PipelineAgainstServer.TestCase.settings = settings(max_examples=200, stateful_st
 @pytest.mark.rule("P-06")
 @pytest.mark.rule("P-14")
 @pytest.mark.rule("P-18")
-class TestPipelineAgainstServer(PipelineAgainstServer.TestCase):  # type: ignore[name-defined,misc]
+class TestPipelineAgainstServer(PipelineAgainstServer.TestCase):
     pass

@@ -242,7 +242,7 @@ def test_keys_that_are_none_change_nothing(key: str) -> None:
 def test_the_policy_cannot_be_changed_once_it_is_set() -> None:
     access = Access.of({"files": False})
     with pytest.raises(AttributeError):
-        access.files = True  # type: ignore[misc]
+        access.files = True
     assert Access.of(access) is access
     for bad in (
         None,

@@ -369,7 +369,7 @@ def test_a_boundary_that_is_given_and_occurs_in_a_part_is_changed() -> None:
     text = "--=_0.mine\r\n--=_0.mine--\r\n"
     message = parsed(text=text, html="h", base_boundary="mine", attachments=[{"raw": f"X-A: b\n\n{text}"}])
     assert [part.get_content_type() for part in message.walk()].count("text/plain") == 2
-    assert message.get_body(("plain",)).get_content() == text  # type: ignore[union-attr]
+    assert message.get_body(("plain",)).get_content() == text
 
 
 @pytest.mark.rule("HDR-16")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -284,7 +284,12 @@ class Kept:
 
 
 class TestCarriers:
-    MESSAGE: dict[str, Any] = {"from": "a@example.org", "to": "b@example.org", "text": "x", **binary()}  # noqa: RUF012
+    MESSAGE: ClassVar[dict[str, Any]] = {
+        "from": "a@example.org",
+        "to": "b@example.org",
+        "text": "x",
+        **binary(),
+    }
 
     async def sent(self, carrier: Any, message: Any = None) -> Any:
         async with create_transport(carrier) as transporter:

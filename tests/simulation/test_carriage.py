@@ -468,7 +468,7 @@ def test_errors_of_ours_come_as_they_are(error: Exception) -> None:
         with pytest.raises(type(error), match=str(error)) as caught:
             await transporter.send_mail(mail(1))
         if not isinstance(error, MessageError):
-            assert caught.value.message_id == "<1@example.org>"  # type: ignore[attr-defined]  # of a SendError
+            assert caught.value.message_id == "<1@example.org>"  # of a SendError
 
     play(Script(error), story)
 
@@ -556,10 +556,10 @@ def test_other_logins_and_wrong_arguments_are_refused() -> None:
         with pytest.raises(UsageError, match="script knows no logins"):
             transporter.send_mail(mail(1), auth=("me", "secret"))
         with pytest.raises(UsageError, match="priority"):
-            transporter.send_mail(mail(1), priority="high")  # type: ignore[arg-type]  # that is the point
+            transporter.send_mail(mail(1), priority="high")
         for deadline in (0, -1, float("inf"), "1"):
             with pytest.raises(UsageError, match="deadline"):
-                transporter.send_mail(mail(1), deadline=deadline)  # type: ignore[arg-type]  # that is the point
+                transporter.send_mail(mail(1), deadline=deadline)
 
     play(Script(), story)
 

@@ -168,7 +168,7 @@ def test_a_carrier_is_given_only_what_it_can_do() -> None:
                 sending = transporter.send_mail({**message, "dsn": DSN, "require_tls": True})
                 if isinstance(carrier, MemoryCarrier):
                     await sending
-                    assert carrier.messages[1].extensions.asked == ("DSN", "REQUIRETLS")  # type: ignore[union-attr]
+                    assert carrier.messages[1].extensions.asked == ("DSN", "REQUIRETLS")
                     continue
                 with pytest.raises(UnsupportedByServer, match="REQUIRETLS, which Modest"):
                     await sending

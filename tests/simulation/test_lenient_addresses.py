@@ -25,7 +25,7 @@ def test_a_repair_is_an_event_and_a_warning(play: Any, caplog: pytest.LogCapture
         assert "semicolon" in heard[1][1]
 
     play(story, addresses="lenient")
-    assert [record.message_id for record in caplog.records] == ["<1@example.org>"] * 2  # type: ignore[attr-defined]
+    assert [record.message_id for record in caplog.records] == ["<1@example.org>"] * 2
     assert "to: 'Doe, Jane" in caplog.text
 
 

@@ -128,7 +128,7 @@ def _none(sealed: Sealed) -> SendResult:
     [
         (_of("to@example.org"), DeliveryUncertain),
         (_none, DeliveryUncertain),
-        (Deferred("no", phase=Phase.HANDOVER, recipients=("to@example.org",)), Deferred),  # type: ignore[arg-type]
+        (Deferred("no", phase=Phase.HANDOVER, recipients=("to@example.org",)), Deferred),
         (throttled(None, recipients="to@example.org"), SendResult),
     ],
     ids=["texts", "nothing", "texts in an error", "a text in an error"],

@@ -178,7 +178,7 @@ def test_a_mailbox_is_a_value() -> None:
     assert len({mailbox, Mailbox("Ann Cole", "a@x")}) == 1
     assert pickle.loads(pickle.dumps(mailbox)) == mailbox == copy.deepcopy(mailbox)
     with pytest.raises(AttributeError):
-        mailbox.address = "b@x\r\n"  # type: ignore[misc]
+        mailbox.address = "b@x\r\n"
 
 
 def test_an_envelope_is_a_value() -> None:

@@ -27,7 +27,7 @@ class Message:
 
 def add(lane: Lane, where: str = "idle", *, since: float = NOW, **about: object) -> Slot:
     """An open connection of ``lane``: idle, hungry or busy."""
-    slot = Slot(lane, open=True, **about)  # type: ignore[arg-type]
+    slot = Slot(lane, open=True, **about)
     lane.open += 1
     lane.slots[slot] = None
     if where == "idle":
@@ -39,7 +39,7 @@ def add(lane: Lane, where: str = "idle", *, since: float = NOW, **about: object)
 
 
 def state_of(*lanes: Lane, most: int = 5, leaving: int = 0, **options: object) -> State:
-    state = State(max_connections=most, **options)  # type: ignore[arg-type]
+    state = State(max_connections=most, **options)
     state.lanes = {lane.key: lane for lane in lanes}
     state.total = sum(lane.connections for lane in lanes) + leaving
     state.leaving = leaving
@@ -129,7 +129,7 @@ class TestAssign:
 @pytest.mark.rule("P-23")
 class TestTokens:
     def limiter(self, *takes: tuple[float, int], limit: int = 2, unit: str = "messages") -> Limiter:
-        limiter = Limiter([Rate(limit, 10.0, unit=unit)])  # type: ignore[arg-type]
+        limiter = Limiter([Rate(limit, 10.0, unit=unit)])
         for at, units in takes:
             limiter.take(at, units)
         return limiter
@@ -273,7 +273,7 @@ class TestProbe:
         slot = add(lane, since=NOW - idle_for, checked=checked)
         action = decide(state_of(lane, check_after=check_after), NOW)
         assert isinstance(action, Probe if probes else Assign)
-        assert action.slot is slot  # type: ignore[union-attr]
+        assert action.slot is slot
 
     def test_also_when_the_clock_began_with_it(self) -> None:
         lane = lane_with(Message())

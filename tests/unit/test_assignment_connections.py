@@ -26,7 +26,7 @@ class Message:
 
 
 def add(lane: Lane, where: str = "idle", *, since: float = NOW, **about: object) -> Slot:
-    slot = Slot(lane, open=True, **about)  # type: ignore[arg-type]
+    slot = Slot(lane, open=True, **about)
     lane.open += 1
     lane.slots[slot] = None
     if where == "idle":
@@ -38,7 +38,7 @@ def add(lane: Lane, where: str = "idle", *, since: float = NOW, **about: object)
 
 
 def state_of(*lanes: Lane, most: int = 5, leaving: int = 0, **options: object) -> State:
-    state = State(max_connections=most, **options)  # type: ignore[arg-type]
+    state = State(max_connections=most, **options)
     state.lanes = {lane.key: lane for lane in lanes}
     state.total = sum(lane.connections for lane in lanes) + leaving
     state.leaving = leaving

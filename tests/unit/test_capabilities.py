@@ -153,4 +153,4 @@ def test_a_value() -> None:
     assert 7 not in caps
     assert "PIPELINING" not in caps
     with pytest.raises(TypeError):
-        caps.keywords["X"] = ""  # type: ignore[index]
+        caps.keywords["X"] = ""

@@ -366,29 +366,29 @@ def test_options_that_have_no_meaning_for_a_carrier_are_refused(name: str) -> No
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: FileCarrier("x", format="mbox"),  # type: ignore[arg-type]  # that is the point
-        lambda: FileCarrier("x", sync="yes"),  # type: ignore[arg-type]  # that is the point
-        lambda: JSONCarrier(3),  # type: ignore[arg-type]  # that is the point
-        lambda: JSONCarrier("x", content="xml"),  # type: ignore[arg-type]  # that is the point
-        lambda: StreamCarrier(object()),  # type: ignore[arg-type]  # that is the point
-        lambda: StreamCarrier(io.BytesIO(), newline="cr"),  # type: ignore[arg-type]  # that is the point
+        lambda: FileCarrier("x", format="mbox"),
+        lambda: FileCarrier("x", sync="yes"),
+        lambda: JSONCarrier(3),
+        lambda: JSONCarrier("x", content="xml"),
+        lambda: StreamCarrier(object()),
+        lambda: StreamCarrier(io.BytesIO(), newline="cr"),
         lambda: SendmailCarrier(""),
         lambda: SendmailCarrier(args="-t -i"),
         lambda: SendmailCarrier(timeout=0),
         # Once a TypeError, or an uncertain delivery of each message.
-        lambda: SendmailCarrier(b"sendmail"),  # type: ignore[arg-type]  # that is the point
-        lambda: SendmailCarrier(timeout=None),  # type: ignore[arg-type]  # that is the point
+        lambda: SendmailCarrier(b"sendmail"),
+        lambda: SendmailCarrier(timeout=None),
         lambda: SendmailCarrier(timeout=float("nan")),
-        lambda: SendmailCarrier(args=None),  # type: ignore[arg-type]  # that is the point
-        lambda: SendmailCarrier(args=[5]),  # type: ignore[list-item]  # that is the point
+        lambda: SendmailCarrier(args=None),
+        lambda: SendmailCarrier(args=[5]),
         lambda: SendmailCarrier(args=["a\0b"]),
-        lambda: FileCarrier(None),  # type: ignore[arg-type]  # that is the point
+        lambda: FileCarrier(None),
         lambda: FileCarrier("a\0b"),
         lambda: FileCarrier(""),
         lambda: JSONCarrier("a\0b"),
         lambda: StreamCarrier(io.StringIO()),
         lambda: StreamCarrier(io.BytesIO(), envelopes="x"),
-        lambda: create_transport(MemoryCarrier),  # type: ignore[arg-type]  # that is the point
+        lambda: create_transport(MemoryCarrier),
     ],
 )
 def test_wrong_arguments_are_refused(make: Any) -> None:

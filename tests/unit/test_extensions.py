@@ -254,7 +254,7 @@ class TestTheOthers:
     def test_inj10_nothing_unchecked_reaches_the_wire(self) -> None:
         """Whoever makes the value by hand, past all checks, is stopped at the last place."""
         message = sealed(dsn={"return": "full"})
-        object.__setattr__(message.extensions.dsn, "ret", "FULL\r\nRSET")  # type: ignore[union-attr]
+        object.__setattr__(message.extensions.dsn, "ret", "FULL\r\nRSET")
         with pytest.raises(InvalidCommand):
             transaction(message)
         with pytest.raises(InvalidCommand):

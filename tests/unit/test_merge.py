@@ -156,7 +156,7 @@ def test_names_of_fields_are_no_names_of_values(name: str) -> None:
         ({**FROM, "headers": {"Reply-To": "{name} <a@b>"}}, "headers"),
         ({**FROM, "headers": {"X-A": "{"}}, "headers[X-A]"),
         ({**FROM, "attachments": [{"content": iter([b"x"])}]}, "attachments[0].content"),
-        ({**FROM, "attachments": [Attachment(content=io.BytesIO())]}, "attachments[0].content"),  # type: ignore[arg-type]
+        ({**FROM, "attachments": [Attachment(content=io.BytesIO())]}, "attachments[0].content"),
     ],
 )
 def test_what_no_letter_can_be(letter: Any, field: str) -> None:
@@ -180,7 +180,7 @@ def test_what_holds_itself_is_refused(name: str) -> None:
 
 def test_only_fields_make_a_letter() -> None:
     with pytest.raises(MessageError, match="letter"):
-        MailMerge("text")  # type: ignore[arg-type]
+        MailMerge("text")
 
 
 def test_a_message_object_is_a_letter() -> None:

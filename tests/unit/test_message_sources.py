@@ -95,7 +95,7 @@ def test_an_attachment_arrives_as_it_was(form: str, size: int, tmp_path: Path) -
     assert octets(message) == octets(message)
     assert isinstance(message.content, BytesContent if size <= LARGE else StreamedContent)
     part = email.message_from_bytes(octets(message), policy=email.policy.default)
-    assert next(part.iter_attachments()).get_payload(decode=True) == whole  # type: ignore[attr-defined]
+    assert next(part.iter_attachments()).get_payload(decode=True) == whole
 
 
 def test_large_and_small_are_written_alike(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_text_and_html_from_anywhere(tmp_path: Path) -> None:
         }
     )
     text, html = message.iter_parts()
-    assert (text.get_content(), html.get_content()) == ("Hi Zoë", "<p>Zoë</p>")  # type: ignore[attr-defined]
+    assert (text.get_content(), html.get_content()) == ("Hi Zoë", "<p>Zoë</p>")
     assert parsed({"text": {"content": "SGk=", "encoding": "base64"}}).get_content().strip() == "Hi"
     assert parsed({"html": {"href": "data:text/html;charset=latin-1,%e9"}}).get_content().strip() == "é"
 

@@ -13,13 +13,8 @@ import pytest
 # The tool is a program, whose modules no import mode of pytest finds by itself.
 sys.path.insert(0, str(Path(__file__).parents[1] / "security" / "guards"))
 
-import binary_removals  # noqa: F401  # adds its own to the list
-import carrier_removals  # noqa: F401  # adds its own to the list
-import relay_removals  # noqa: F401  # adds its own to the list
-import server_removals  # noqa: F401  # adds its own to the list
-import tls_removals  # noqa: F401  # adds its own to the list
 from checks import ALL, SERVERS_AND_POOL, SOURCE, carriers
-from removals import REMOVALS, Removal
+from every import REMOVALS, Removal
 
 # What is not built yet has nothing to prove: the options and commands that these checks are about do not exist.
 NOT_BUILT: dict[str, str] = {}

@@ -53,9 +53,9 @@ def test_every_option_has_a_check() -> None:
 def test_frozen_hashable_and_replaceable() -> None:
     options = parse_options(host="h", rate="14/s", auth=("u", "p"), defaults={"from": "a@b"})
     with pytest.raises(dataclasses.FrozenInstanceError):
-        options.host = "other"  # type: ignore[misc]
+        options.host = "other"
     with pytest.raises(TypeError):
-        options.defaults["from"] = "c@d"  # type: ignore[index]
+        options.defaults["from"] = "c@d"
     assert hash(options) == hash(dataclasses.replace(options))
     assert dataclasses.replace(options, host="other").rate == (Rate(14),)
 
@@ -211,11 +211,11 @@ class TestUnknown:
 
     def test_a_key_that_is_no_text(self) -> None:
         with pytest.raises(ConfigurationError, match="unknown option '7'"):
-            parse_options({7: 1})  # type: ignore[dict-item]
+            parse_options({7: 1})
 
     def test_neither_url_nor_mapping(self) -> None:
         with pytest.raises(ConfigurationError, match="mapping, not list"):
-            parse_options([])  # type: ignore[arg-type]
+            parse_options([])
 
     def test_the_suggestions_exist(self) -> None:
         for hint in _ELSEWHERE.values():
@@ -390,7 +390,7 @@ class TestTLS:
         assert parse_options(tls={"cert_file": "both"}).tls.cert_file == "both"
 
     def test_a_path_object(self, tmp_path: object) -> None:
-        assert TLSOptions(ca_file=tmp_path).ca_file == str(tmp_path)  # type: ignore[arg-type]
+        assert TLSOptions(ca_file=tmp_path).ca_file == str(tmp_path)
 
 
 class TestDeprecatedRate:

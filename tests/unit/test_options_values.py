@@ -62,7 +62,7 @@ class TestRate:
     )
     def test_wrong_numbers(self, arguments: tuple[int, ...]) -> None:
         with pytest.raises(ConfigurationError):
-            Rate(*arguments)  # type: ignore[arg-type]
+            Rate(*arguments)
 
     def test_a_burst(self) -> None:
         assert Rate(14, burst=14).burst == 14

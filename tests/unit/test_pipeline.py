@@ -159,7 +159,7 @@ class TestContent:
     def ready(self, pipelining: bool, content: object) -> tuple[Pipeline, Transaction]:
         pipeline = Pipeline(pipelining=pipelining)
         t = transaction()
-        t.content = content  # type: ignore[assignment]
+        t.content = content
         pipeline.begin(t)
         for reply in (OK, OK, GO):
             writes(pipeline)

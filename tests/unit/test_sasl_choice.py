@@ -23,12 +23,12 @@ SCRAMS = ("SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256-PLU
 
 
 def chosen(credentials: Credentials, *offered: str, encrypted: bool = True, **more: object) -> str:
-    return choose(credentials, offered, encrypted=encrypted, **more).name  # type: ignore[arg-type]
+    return choose(credentials, offered, encrypted=encrypted, **more).name
 
 
 def refused(credentials: Credentials, *offered: str, encrypted: bool = True, **more: object) -> str:
     with pytest.raises(AuthenticationFailed) as caught:
-        choose(credentials, offered, encrypted=encrypted, **more)  # type: ignore[arg-type]
+        choose(credentials, offered, encrypted=encrypted, **more)
     assert caught.value.phase is Phase.AUTH
     assert not caught.value.temporary
     assert "tanstaaf" not in str(caught.value)
@@ -223,7 +223,7 @@ class TestMechanismOfOnesOwn:
     @pytest.mark.rule("INJ-13")
     @pytest.mark.parametrize("name", ["X\r\nQUIT", "X Y", "", "x-own", "X" * 21, None, 7])
     def test_a_name_that_would_be_more_than_a_name(self, name: Any) -> None:
-        class Named(self.Own):  # type: ignore[name-defined, misc]
+        class Named(self.Own):
             pass
 
         Named.name = name

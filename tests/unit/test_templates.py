@@ -49,7 +49,7 @@ def test_a_message_from_html_alone() -> None:
     page = made["html"]
     found: list[Any] = []
     parser = HTMLParser()
-    parser.handle_starttag = lambda tag, attributes: found.append((tag, dict(attributes)))  # type: ignore[method-assign]
+    parser.handle_starttag = lambda tag, attributes: found.append((tag, dict(attributes)))
     parser.feed(page)
     assert [tag for tag, _ in found] == ["html", "head", "style", "title", "body", "p"]
     assert found[-1] == ("p", {"title": '<Ann> & "Bo"', "style": "color: red;"})

@@ -179,7 +179,7 @@ class TestWhere:
 
     def test_mistakes_in_a_fault_are_told(self) -> None:
         with pytest.raises(ValueError, match="there is no place 'RCTP'"):
-            Fault(at="RCTP", do=close())  # type: ignore[arg-type]
+            Fault(at="RCTP", do=close())
         with pytest.raises(ValueError, match="from 1"):
             Fault(at="RCPT", do=close(), nth=0)
 

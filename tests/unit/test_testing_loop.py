@@ -67,7 +67,7 @@ def test_a_timeout_is_virtual_too() -> None:
 
 def test_a_task_left_behind_is_told() -> None:
     async def main() -> None:
-        main.task = asyncio.create_task(asyncio.sleep(50), name="forgotten")  # type: ignore[attr-defined]
+        main.task = asyncio.create_task(asyncio.sleep(50), name="forgotten")
 
     with pytest.raises(LeftBehind, match="forgotten"):
         run_virtual(main)
@@ -93,7 +93,7 @@ def test_an_error_in_a_callback_is_told() -> None:
 
 def test_the_error_of_the_test_itself_comes_first() -> None:
     async def main() -> None:
-        main.task = asyncio.create_task(asyncio.sleep(50))  # type: ignore[attr-defined]
+        main.task = asyncio.create_task(asyncio.sleep(50))
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):

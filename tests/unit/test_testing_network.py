@@ -92,12 +92,12 @@ def connected(
         there = server or Peer()
         network.listen("relay", 25, Place(there))
         transport, here = await network.dial("relay", 25, lambda: client or Peer())
-        assert transport is here.transport is network.clients[0]  # type: ignore[attr-defined]
+        assert transport is here.transport is network.clients[0]
         await script(here, there)
         network.cut()
         await asyncio.sleep(10)
         for peer in (here, there):
-            assert [word for word in peer.words if word is None or isinstance(word, type)][1:] == []  # type: ignore[attr-defined]
+            assert [word for word in peer.words if word is None or isinstance(word, type)][1:] == []
 
     run_virtual(main, timers=True)
 
@@ -345,7 +345,7 @@ class TestDialling:
             network.silence()
             network.cut()
             await asyncio.sleep(1)
-            assert here.words == [ConnectionResetError]  # type: ignore[attr-defined]
+            assert here.words == [ConnectionResetError]
 
         run_virtual(main)
 

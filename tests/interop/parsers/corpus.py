@@ -304,7 +304,7 @@ def anything(dice: random.Random) -> tuple[dict[str, Any], Read]:
         "filename": "p.png",
         "content_type": "image/png",
     }
-    shown = Part("p.png", "image/png", picture["content"], "p@x.example")  # type: ignore[arg-type]
+    shown = Part("p.png", "image/png", picture["content"], "p@x.example")
     return (
         {"subject": subject, "to": to, "text": text, "html": html, "attachments": [*given, picture], "priority": "high"},
         Read(subject=subject, to=read_to, text=text, html=html, parts=(shown, *read)),

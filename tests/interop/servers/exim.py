@@ -107,7 +107,7 @@ class Exim(RealServer):
     def __init__(
         self, authority: object, settings: tuple[str, ...] = (), *, open_to_all: bool = False
     ) -> None:
-        super().__init__(authority)  # type: ignore[arg-type]
+        super().__init__(authority)
         self._settings = settings
         self._open_to_all = open_to_all
         self._log = self.home / "log" / "mainlog"

@@ -65,7 +65,7 @@ class Postfix(RealServer):
         environment: dict[str, str] | None = None,
         mechanisms: str = "PLAIN LOGIN CRAM-MD5 NTLM SCRAM-SHA-1 SCRAM-SHA-256",
     ) -> None:
-        super().__init__(authority)  # type: ignore[arg-type]
+        super().__init__(authority)
         self._settings = settings or {}
         self._environment = environment or {}
         self._mechanisms = mechanisms
@@ -249,7 +249,7 @@ def _at_work(group: int) -> bool:
 
 def _exists(look_up: object, name: str) -> bool:
     try:
-        look_up(name)  # type: ignore[operator]
+        look_up(name)
     except KeyError:
         return False
     return True

@@ -16,13 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import binary_removals  # noqa: F401  # adds its own to the list
-import carrier_removals  # noqa: F401  # adds its own to the list
-import relay_removals  # noqa: F401  # adds its own to the list
-import server_removals  # noqa: F401  # adds its own to the list
-import tls_removals  # noqa: F401  # adds its own to the list
 from checks import ALL, SOURCE, TESTS, carriers
-from removals import REMOVALS, Removal
+from every import REMOVALS, Removal
 
 HERE = Path(__file__).resolve().parent
 # What runs in seconds and needs nothing from outside.
