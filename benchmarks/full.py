@@ -133,14 +133,17 @@ MEMORY = [
     ),
 ]
 
-HUGE = Run(
-    key="huge",
-    label="mailpool, one message with 1 GiB attached",
-    peer="mailpool",
-    server="sink",
-    job=Job(messages=1, warmup=0, kind="huge"),
-    patience=280,
-)
+HUGE = [
+    Run(
+        key=kind,
+        label=f"mailpool, one message with 1 GiB attached{how}",
+        peer="mailpool",
+        server="sink",
+        job=Job(messages=1, warmup=0, kind=kind),
+        patience=280,
+    )
+    for kind, how in (("huge", ""), ("binary", ", binary"))
+]
 
 ATTACHMENTS = [
     Run(
@@ -293,6 +296,14 @@ RATIOS = [
         kind="figure",
     ),
     Ratio(
+        title="CPU of the same, binary, against Base64",
+        ours="binary",
+        theirs="huge",
+        measure="cpu",
+        aim=1,
+        most=True,
+    ),
+    Ratio(
         title="CPU per message, 1 to 50 connections: most over least",
         ours="connections-1",
         theirs=None,
@@ -335,7 +346,7 @@ FULL = Plan(
         Group(title="connections and queue", runs=FLAT),
         Group(title="attachments", runs=ATTACHMENTS),
         Group(title="real servers", runs=REAL, rounds=2),
-        Group(title="memory", runs=[*MEMORY, HUGE], rounds=1),
+        Group(title="memory", runs=[*MEMORY, *HUGE], rounds=1),
     ],
     ratios=[*QUICK.ratios, *RATIOS],
 )

@@ -13,7 +13,8 @@ class Job:
     """Send ``warmup`` messages, then ``messages`` more, and time these.
 
     :param kind: what is handed to the client: fields that it composes, the finished octets, or the values for a letter
-        that it has prepared (``merged``), or fields with a file of 1 GiB (``huge``); with ``compose``, ``merge`` and
+        that it has prepared (``merged``), or fields with a file of 1 GiB, in Base64 (``huge``) or as it is (``binary``);
+        with ``compose``, ``merge`` and
         ``attachment`` nothing is sent
     :param letter: which text, see ``letters``
     :param window: how many messages a client with a queue of its own may hold at once
@@ -28,7 +29,7 @@ class Job:
     messages: int = 1000
     warmup: int = 200
     connections: int = 5
-    kind: Literal["composed", "prepared", "merged", "compose", "merge", "attachment", "huge"] = "composed"
+    kind: Literal["composed", "prepared", "merged", "compose", "merge", "attachment", "huge", "binary"] = "composed"
     letter: str = "ascii"
     loop: Literal["asyncio", "uvloop"] = "uvloop"
     window: int = 500

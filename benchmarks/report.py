@@ -86,6 +86,8 @@ def _figure(ratio: Ratio, key: str | None, measured: Measured) -> str:
         return f"{figure.peak:.0f} MB"
     if ratio.measure == "octets":
         return f"{figure.octets / 1e6:.0f} MB/s"
+    if ratio.measure == "cpu":
+        return f"{figure.cpu:,.3g} ms"
     if "compos" in ratio.title and ratio.measure == "settled":
         return f"{value(figure, 'compose'):.1f} µs"
     number = value(figure, ratio.measure)

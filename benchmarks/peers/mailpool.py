@@ -45,11 +45,14 @@ def letter_maker(job: Job) -> Callable[[int], Any]:
         return lambda number: fill(
             to=f"Reader {number} <{recipient(number, job.refused_every)}>", number=number
         )
-    if job.kind == "huge":
+    if job.kind in ("huge", "binary"):
         path = Path(job.folder, "huge.bin")
         path.touch()
         os.truncate(path, 1 << 30)
-        return lambda number: {**fields(letter, number, recipient(number)), "attachments": [{"path": path}]}
+        attachment = {"path": path}
+        if job.kind == "binary":
+            attachment["transfer_encoding"] = "binary"
+        return lambda number: {**fields(letter, number, recipient(number)), "attachments": [attachment]}
     if job.kind == "attachment":
         octets = Path(job.folder, "attachment.bin").read_bytes()
         attachment = {"filename": "report.bin", "content": octets}

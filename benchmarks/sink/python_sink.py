@@ -96,7 +96,7 @@ class Connection(asyncio.BufferedProtocol):
             self._reset()
             say(b"250 2.0.0 Ok\r\n")
         elif line.startswith(b"EHLO"):
-            lines = ["sink.test", "8BITMIME", "SIZE 1073741824", "SMTPUTF8", *self._extensions]
+            lines = ["sink.test", "8BITMIME", "SIZE 4294967296", "SMTPUTF8", *self._extensions]
             marks = ["-"] * (len(lines) - 1) + [" "]
             say("".join(f"250{mark}{text}\r\n" for mark, text in zip(marks, lines, strict=True)).encode())
         elif line == b"QUIT":

@@ -97,7 +97,7 @@ static void command(struct connection *c, char *line)
         reset(c);
         say(c, "250-sink.test\r\n250-8BITMIME\r\n250-SIZE 4294967296\r\n250-ENHANCEDSTATUSCODES\r\n250-SMTPUTF8\r\n");
         if (pipelining) say(c, "250-PIPELINING\r\n");
-        if (chunking) say(c, "250-CHUNKING\r\n");
+        if (chunking) say(c, "250-CHUNKING\r\n250-BINARYMIME\r\n");
         say(c, "250 HELP\r\n");
     } else if (is(line, "HELO")) {
         say(c, "250 sink.test\r\n");
