@@ -29,7 +29,9 @@ class Job:
     messages: int = 1000
     warmup: int = 200
     connections: int = 5
-    kind: Literal["composed", "prepared", "merged", "compose", "merge", "attachment", "huge", "binary"] = "composed"
+    kind: Literal["composed", "prepared", "merged", "compose", "merge", "attachment", "huge", "binary"] = (
+        "composed"
+    )
     letter: str = "ascii"
     loop: Literal["asyncio", "uvloop"] = "uvloop"
     window: int = 500
