@@ -409,6 +409,39 @@ async def test_tls_sessions_are_resumed_by_the_same_identity_only(
     assert [message.user for message in server.messages] == ["me"] * 4 + ["you", "me"]
 
 
+@pytest.mark.rule("P-19")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("how", ["alert", "silent close"])
+async def test_a_server_that_breaks_off_resumed_handshakes_gets_a_whole_one(
+    authority: Authority, mode: str, version: Any, how: str
+) -> None:
+    context = authority.server_context(HERE)
+    context.minimum_version = context.maximum_version = version
+
+    def look(connection: ssl.SSLObject, *_: object) -> int | None:
+        refused = connection.session_reused and how == "alert"
+        return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE if refused else None
+
+    context.sni_callback = look
+
+    def end(incident: Any) -> None:
+        tls = server.connections[-1].tls
+        if tls is not None and tls.session_reused:
+            incident.close()
+        else:
+            incident.answer()
+
+    faults = [Fault(at=at, do=end, times=None) for at in ("GREETING", "EHLO")] if how != "alert" else []
+    async with ScriptedServer(tls=context, implicit_tls=mode == "implicit", faults=faults) as server:
+        transporter = transport_to(
+            server, mode, authority, max_connections=1, max_messages=1, connection_wait=5, servername=HERE
+        )
+        results = await ends(*(transporter.send_mail(mail(number)) for number in range(3)))
+        assert [type(result) for result in results] == [SendResult] * 3
+        await transporter.close()
+
+
 @pytest.mark.rule("TLS-09")
 async def test_tls09_loopback_may_log_in_without_tls() -> None:
     async with ScriptedServer(auth=ACCOUNTS) as server:

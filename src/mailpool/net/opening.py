@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from ..errors import ConnectionFailed, ProtocolError
+from ..errors import ConnectionFailed, ProtocolError, SendError
 from ..options import Credentials, Options
 from ..results import Phase, Reply
 from ..smtp.handshake import Answer, Compute, Expect, Login, Session, StartTLS, Write, handshake
@@ -54,9 +54,13 @@ class Opening:
             session = await self._shake_hands(credentials, context, login)
             # The end may come in one read with the last reply: under TLS it does.
             self._raise_if_over(Phase.EHLO if credentials is None else Phase.AUTH)
-        except ProtocolError as error:
-            # What a server says out of turn today it may not say tomorrow.
-            error.temporary = True
+        except SendError as error:
+            if isinstance(error, ProtocolError):
+                # What a server says out of turn today it may not say tomorrow.
+                error.temporary = True
+            if error.reply is None:
+                # Some servers take a session and then break off: the next handshake is a whole one.
+                context.forget_session()
             connection.abort()
             raise
         except BaseException:

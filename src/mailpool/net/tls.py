@@ -115,6 +115,10 @@ class ResumingContext(ssl.SSLContext):
         if session is not None and session.has_ticket:
             self._session = session
 
+    def forget_session(self) -> None:
+        """Let the next handshake be a whole one: what the last session opened did not come to a reply."""
+        self._session = None
+
 
 # What no retry mends: the two sides will disagree in the same way next time.
 _LASTING = (
