@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mailpool import ProtocolError, SendResult
-from mailpool.testing import Authority, Fault, RawServer, ScriptedServer, extra, reply_then_close
+from mailpool import Phase, ProtocolError, SendResult
+from mailpool.testing import Authority, Fault, RawServer, ScriptedServer, close, extra, reply_then_close
 from mailpool.testing.raw_server import RawStream
 
 CLEAR = {"starttls": "never", "allow_cleartext_auth": True}
@@ -167,3 +167,21 @@ def test_a_connection_that_is_lost_in_the_tls_handshake(
         assert "AssertionError" not in str(error)
 
     play(story, RawServer(leave), tls=authority.client_context(), starttls="required", max_requeues=0)
+
+
+@pytest.mark.rule("P-16")
+@pytest.mark.parametrize(
+    ("place", "phase"),
+    [("CONNECT", Phase.GREETING), ("GREETING", Phase.GREETING), ("EHLO", Phase.EHLO), ("AUTH", Phase.AUTH)],
+)
+def test_a_connection_that_closes_in_the_handshake_says_in_which_phase(
+    play: Any, place: Any, phase: Phase
+) -> None:
+    async def story(relay: Any) -> None:
+        error = await relay.end(relay.send(0))
+        assert error.phase is phase
+        assert str(phase) in str(error)
+        assert str(Phase.QUEUE) not in str(error)
+
+    server = ScriptedServer(faults=[Fault(at=place, do=close(), times=None)], auth={"me": "secret"})
+    play(story, server, auth=("me", "secret"), allow_cleartext_auth=True, connection_wait=1)

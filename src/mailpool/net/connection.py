@@ -349,8 +349,10 @@ class Connection:
         return found(name)
 
     def _phase(self) -> Phase:
-        """What is waited for; in the handshake the one who waits knows better."""
-        return (self.pipeline.awaited if self.pipeline is not None else None) or Phase.QUEUE
+        """What is waited for."""
+        if self.pipeline is None:
+            return self._opening.phase
+        return self.pipeline.awaited or Phase.QUEUE
 
     def _said_goodbye(self, reply: Reply) -> ConnectionFailed:
         return ConnectionFailed(

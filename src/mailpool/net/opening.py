@@ -27,13 +27,14 @@ LoginHook = Callable[[bool], Awaitable[str | None]]
 class Opening:
     """The way of one connection to its first transaction; nobody else drives it meanwhile.
 
-    ``timings`` are the seconds of each step, in their order.
+    ``timings`` are the seconds of each step, in their order. ``phase`` is what is waited for.
     """
 
     def __init__(
         self, connection: Connection, options: Options, timeouts: Mapping[Phase, float], connector: Connector
     ) -> None:
         self.timings: dict[str, float] = {}
+        self.phase = Phase.CONNECT
         self._connection = connection
         self._options = options
         self._timeouts = timeouts
@@ -133,11 +134,13 @@ class Opening:
                         answer = await self._reply(phase)
                         self._time(phase, started)
                     case StartTLS():
+                        self.phase = Phase.TLS
                         self._refuse_leftovers(Phase.STARTTLS)
                         await self._start_tls(context)
                         self._time(Phase.TLS, started)
                         answer = None
                     case Login(again):
+                        self.phase = Phase.AUTH
                         token = await login(again) if login is not None else None
                         answer = login_context(options, token, connection.transport_info("ssl_object"))
                     case Compute(work):
@@ -154,6 +157,7 @@ class Opening:
 
     async def _reply(self, phase: Phase) -> Reply:
         """The next reply, however many bytes at a time it comes."""
+        self.phase = phase
         # A last word before the end of the connection is an answer all the same.
         if len(self._inbox) != 1:
             self._raise_if_over(phase)
