@@ -16,7 +16,7 @@ from .errors import ConfigurationError, QueueFull, SendError, UsageError
 from .events import Events, Handler
 from .message import Sealed
 from .net.connect import Connector, connect, prepare
-from .options import Credentials, Options, parse_options
+from .options import Credentials, Options, changed_options, parse_options
 from .pool.closing import takes_no_more
 from .pool.pool import Pool
 from .pool.statistics import PoolStats
@@ -78,7 +78,7 @@ def create_transport(
             raise ConfigurationError(f"{options.__name__} is a class: give a carrier that is made of it")
         return Transporter(common_options(keywords, ignore_smtp=False), carrier=options)
     if isinstance(options, Options):
-        return Transporter(dataclasses.replace(options, **keywords))
+        return Transporter(changed_options(options, keywords))
     if options is not None and not isinstance(options, str | Mapping):
         raise ConfigurationError(f"options are a URL or a mapping, not {type(options).__name__}")
     return Transporter(parse_options(options, **keywords))

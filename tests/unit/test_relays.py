@@ -137,3 +137,27 @@ def test_carriers_take_turns_and_pass_messages_on() -> None:
 
 
 MESSAGE = {"from": "me@example.org", "to": "you@example.org", "text": "Hello"}
+
+
+def test_ready_options_are_not_filled_in_anew_by_their_service() -> None:
+    through_a_tunnel = create_transport(service="gmail", host="localhost", port=10465, secure=True, rate=())
+    made, _ = plan([through_a_tunnel.options, B], pool=True)
+    first = made.relays[0].options
+    assert (first.host, first.port, first.rate, first.pool) == ("localhost", 10465, (), True)
+
+
+def test_what_ready_options_do_not_say_is_said_for_all() -> None:
+    made, _ = plan([Options(host="a.example.org")], tls={"min_version": "TLSv1.3"}, max_connections=3)
+    first = made.relays[0].options
+    assert (first.tls.min_version, first.max_connections) == ("TLSv1.3", 3)
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(("name", "value"), [("service", "gmail"), ("maxConnections", 3), ("hots", "x")])
+def test_ready_options_are_changed_by_nothing_that_would_be_lost(
+    name: str, value: object, several: bool
+) -> None:
+    ready = Options(host="a.example.org")
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        create_transport([ready] if several else ready, **{name: value})  # type: ignore[list-item]
+    assert caught.value.option == name

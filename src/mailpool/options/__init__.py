@@ -7,8 +7,16 @@ from __future__ import annotations
 
 from .credentials import Credentials
 from .options import Options
-from .parsing import options_in_url, parse_options
+from .parsing import changed_options, options_in_url, parse_options
 from .rate import Rate
 from .tls import TLSOptions
 
-__all__ = ["Credentials", "Options", "Rate", "TLSOptions", "options_in_url", "parse_options"]
+__all__ = [
+    "Credentials",
+    "Options",
+    "Rate",
+    "TLSOptions",
+    "changed_options",
+    "options_in_url",
+    "parse_options",
+]

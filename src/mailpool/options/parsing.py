@@ -80,6 +80,21 @@ def parse_options(url_or_mapping: str | Mapping[str, Any] | None = None, /, **ke
     return Options(**given)
 
 
+def changed_options(options: Options, changes: Mapping[str, Any]) -> Options:
+    """Ready ``options`` with ``changes``.
+
+    :raises ConfigurationError: as with `parse_options`; and for a ``service``, which fills in what nobody has said: of
+        ready options nothing tells what that is
+    """
+    for name in changes:
+        _refuse_unknown(name, url=False)
+    if changes.get("service") not in (None, options.service):
+        raise wrong(
+            "service", "cannot be filled into Options that are ready; give it where they are made: service=…"
+        )
+    return dataclasses.replace(options, **changes)
+
+
 def options_in_url(url: str) -> dict[str, Any]:
     """What a URL says, not yet checked: for whoever has defaults of his own for what it does not say.
 
@@ -100,9 +115,9 @@ def _merge_url(url: str, given: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _refuse_unknown(name: object) -> None:
+def _refuse_unknown(name: object, *, url: bool = True) -> None:
     if name in _TYPES:
         return
     if name in _ELSEWHERE:
         raise ConfigurationError(f"unknown option {name!r}; write {_ELSEWHERE[str(name)]}", option=str(name))
-    raise unknown("", name, (*_TYPES, "url"))
+    raise unknown("", name, (*_TYPES, "url") if url else tuple(_TYPES))

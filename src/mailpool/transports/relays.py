@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..options import Options, options_in_url, parse_options
+from ..options import Options, changed_options, options_in_url, parse_options
 from ..policy.balance import Strategy
 from .carrier import Carrier, name_of
 from .failover import Plan
@@ -26,6 +26,7 @@ _INSIDE: Mapping[str, Any] = {"deadline": None, "max_requeues": 0, "on_uncertain
 THROTTLE_WAIT = 5.0
 
 Entry = str | Mapping[str, Any] | Options | Carrier
+_DEFAULTS = Options()
 
 
 def plan_of(
@@ -96,10 +97,8 @@ def _relay(entry: Entry, shared: Mapping[str, Any], weight: float, patience: flo
         given = {
             option.name: getattr(entry, option.name)
             for option in dataclasses.fields(entry)
-            if getattr(entry, option.name) != option.default and option.default is not dataclasses.MISSING
+            if getattr(entry, option.name) != getattr(_DEFAULTS, option.name)
         }
-        if entry.defaults:
-            given["defaults"] = entry.defaults
     elif isinstance(entry, Mapping):
         given = dict(entry)
         carrier = given.pop("carrier", None)
@@ -117,7 +116,12 @@ def _relay(entry: Entry, shared: Mapping[str, Any], weight: float, patience: flo
         if name in OF_THE_WHOLE:
             raise ConfigurationError(f"{name}: is said once, for all relays together", option=name)
     if carrier is None:
-        options = parse_options({**shared, **given})
+        if isinstance(entry, Options):
+            # Not made anew: what its service would fill in may have been decided otherwise.
+            unsaid = {name: value for name, value in shared.items() if name not in given}
+            options = changed_options(entry, unsaid)
+        else:
+            options = parse_options({**shared, **given})
         name = f"{options.unix_socket or options.host}" + (
             "" if options.unix_socket else f":{options.effective_port}"
         )
