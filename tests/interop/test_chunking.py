@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import smtplib
 import ssl
 from typing import Any
@@ -73,25 +72,11 @@ def letter(number: int, to: Any = None, **fields: Any) -> dict[str, Any]:
     }
 
 
-def senders(server: Any) -> dict[str, str]:
-    """The reverse-path of each message, by its Message-ID, from the server's log."""
-    if hasattr(server, "senders"):
-        found: dict[str, str] = server.senders()
-        return found
-    log = (server.home / "mail.log").read_text(errors="replace")
-    names = dict(re.findall(r"postfix/cleanup\[\d+\]: (\w+): message-id=(\S*)", log))
-    return {
-        names[queue_id]: sender
-        for queue_id, sender in re.findall(r"postfix/qmgr\[\d+\]: (\w+): from=<([^>]*)>", log)
-        if queue_id in names
-    }
-
-
 async def check(server: Any, numbers: set[int]) -> None:
     """These messages were delivered, each once, under its own sender and to its own recipient; and no others."""
     deliveries = await asyncio.to_thread(server.wait_for_deliveries, len(numbers))
     assert sorted(deliveries) == sorted((f"<{n}@example.org>", f"reader{n}@example.net") for n in numbers)
-    assert senders(server) == {f"<{n}@example.org>": f"sender{n}@example.org" for n in numbers}
+    assert server.senders() == {f"<{n}@example.org>": f"sender{n}@example.org" for n in numbers}
 
 
 @pytest.mark.rule("P-02")
@@ -113,7 +98,7 @@ def test_the_hazard_is_real(server: Any) -> None:
     assert codes[3:] == ([5, 2, 2] if keeps_the_first else [2, 2, 2])
     server.wait_for_deliveries(1)
     whose = "sender1@example.org" if keeps_the_first else "sender2@example.org"
-    assert senders(server) == {"<2@example.org>": whose}
+    assert server.senders() == {"<2@example.org>": whose}
 
 
 @pytest.mark.rule("P-02")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import os
-import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from . import sessions
 from .packages import unpack
 from .real_server import NotAvailable, once
 
@@ -69,7 +71,7 @@ class DovecotAuthentication:
     """``settings`` are what Postfix has to be told to ask it."""
 
     def __init__(self, user: str, password: str) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-", ignore_cleanup_errors=True)
+        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-")
         self.home = Path(self._home.name)
         self.home.chmod(0o755)
         self._process: subprocess.Popen[bytes] | None = None
@@ -142,14 +144,17 @@ def run_dovecot(
 
 def end(process: subprocess.Popen[bytes]) -> None:
     """End Dovecot and its programs. Asked politely, it would take a second; and nothing of it is to be kept."""
-    os.killpg(process.pid, signal.SIGKILL)
+    sessions.kill(process.pid)
     process.wait()
 
 
-def wait_for(socket: Path, process: subprocess.Popen[bytes], home: Path) -> None:
+def wait_for(path: Path, process: subprocess.Popen[bytes], home: Path) -> None:
     """Wait until Dovecot listens on a Unix socket."""
     deadline = time.monotonic() + 200
-    while not socket.exists():
+    while True:
+        with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
+            connection.connect(str(path))
+            return
         if time.monotonic() > deadline or process.poll() is not None:
             raise RuntimeError(f"Dovecot did not start\n{(home / 'output').read_text()}")
         time.sleep(0.05)

@@ -74,7 +74,7 @@ class DovecotLmtp:
     """
 
     def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-lmtp-", ignore_cleanup_errors=True)
+        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-lmtp-")
         self.home = Path(self._home.name)
         self.home.chmod(0o755)
         self.socket = self.home / "run" / "lmtp"

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from .dovecot import run_dovecot
+from .dovecot import end, run_dovecot
 from .dovecot_lmtp import as_if_installed
 from .packages import unpack
 from .real_server import free_port, once
@@ -98,12 +98,11 @@ class DovecotSubmission:
 
     def __exit__(self, *error: object) -> None:
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(10)
+            end(self._process)
         self._home.cleanup()
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 200
         while True:
             try:
                 socket.create_connection((self.host, self.port), 5).close()

@@ -72,7 +72,7 @@ class Realm:
     def __exit__(self, *error: object) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(200)
         self._home.cleanup()
 
     def tell(self, program: str, *arguments: str, said: str | None = None) -> None:

@@ -49,6 +49,4 @@ process.on('SIGTERM', () => {
     mailserver.smtp.removeAllListeners('error').on('error', () => {});
     mailserver.smtp.connections.forEach(connection => connection._socket.destroy());
     setInterval(() => stored >= accepted && process.exit(0), 20);
-    // Of what was cut off it may never see the end.
-    setTimeout(() => process.exit(0), 1000);
 });

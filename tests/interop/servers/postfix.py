@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import email
 import grp
 import os
 import pwd
 import re
 import shutil
-import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import ClassVar
 
+from . import sessions
 from .debian import Unpacked, unpacked
 from .real_server import Delivery, NotAvailable, RealServer, free_port
 
@@ -46,8 +45,7 @@ _QUEUE_ID = re.compile(r"\sid (\w+)")
 class Postfix(RealServer):
     """Postfix with AUTH required; whatever it takes is delivered to one mailbox.
 
-    Its log does not tell the truth when it is restarted: what its programs write into the log in their last moment has
-    nobody any more who writes it down.
+    Its log does not tell the truth: another program writes it down, some time later, or never when that was just stopped.
 
     ``settings`` are lines of ``main.cf`` that come last, such as ``{"smtpd_client_connection_count_limit": "3"}``,
     ``environment`` is added to that of its programs, and ``mechanisms`` are what Cyrus SASL is to offer.
@@ -71,7 +69,7 @@ class Postfix(RealServer):
         self._mechanisms = mechanisms
         self._log = self.home / "mail.log"
         self._mailbox = self.home / "mail" / "all" / "new"
-        self._read: dict[str, tuple[str, Delivery]] = {}
+        self._read: dict[str, tuple[str, Delivery, str]] = {}
 
     def start(self) -> None:
         if os.geteuid() != 0:
@@ -86,20 +84,28 @@ class Postfix(RealServer):
         self._write_configuration(debian)
         self._write_password(debian)
         command = [debian.program("master"), "-d", "-c", self.home / "etc"]
-        # It kills its whole process group when it ends: it gets one of its own.
         with (self.home / "master.out").open("wb") as output:
-            self._spawn(command, env=debian.environment, stdout=output, stderr=output, start_new_session=True)
+            self._spawn(command, env=debian.environment, stdout=output, stderr=output)
         self._wait_for_greeting()
 
     def deliveries(self) -> list[Delivery]:
+        return [delivery for _, delivery, _ in self._delivered()]
+
+    def senders(self) -> dict[str, str]:
+        """The reverse-path of each message that was delivered, by its Message-ID."""
+        return {delivery.message_id: sender for _, delivery, sender in self._delivered()}
+
+    def _delivered(self) -> list[tuple[str, Delivery, str]]:
+        """What is in the mailbox: the name in the queue, the delivery, and the reverse-path."""
         for file in os.scandir(self._mailbox) if self._mailbox.exists() else ():
             if file.name not in self._read:
                 headers = email.message_from_bytes(Path(file).read_bytes())
                 queue_id = _QUEUE_ID.search(headers["Received"])
                 assert queue_id is not None
-                self._read[file.name] = queue_id[1], Delivery(headers["Message-ID"], headers["Delivered-To"])
+                delivery = Delivery(headers["Message-ID"], headers["Delivered-To"])
+                self._read[file.name] = queue_id[1], delivery, headers["Return-Path"].strip("<>")
         # When it is stopped between a delivery and the note of it, it delivers that file of its queue again.
-        return [delivery for _, delivery in sorted(set(self._read.values()))]
+        return sorted(set(self._read.values()))
 
     def log(self) -> str:
         output = self.home / "master.out"
@@ -111,10 +117,10 @@ class Postfix(RealServer):
         if self._process is not None:
             self._process.terminate()
             deadline = time.monotonic() + 20
-            while _at_work(self._process.pid):
+            while sessions.at_work(self._process.pid):
                 if time.monotonic() > deadline:
                     # As its own command to stop it does: now and then its master does not heed a SIGTERM.
-                    os.killpg(self._process.pid, signal.SIGKILL)
+                    sessions.kill(self._process.pid)
                 time.sleep(0.01)
         super()._end()
 
@@ -234,17 +240,6 @@ class Postfix(RealServer):
             capture_output=True,
             check=True,
         )
-
-
-def _at_work(group: int) -> bool:
-    """Whether a process of the group has not ended yet."""
-    for process in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # What comes before the last parenthesis is a name, and may be anything.
-            state, _, its_group = process.read_text(errors="replace").rpartition(")")[2].split()[:3]
-            if int(its_group) == group and state != "Z":
-                return True
-    return False
 
 
 def _exists(look_up: object, name: str) -> bool:

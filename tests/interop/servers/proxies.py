@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 
 from mailpool.testing import Authority
 
+from . import sessions
 from .packages import unpack
 from .real_server import NotAvailable, free_port, once
 
@@ -91,8 +92,8 @@ class RealProxy(abc.ABC):
     def stop(self) -> None:
         """End it and all its connections."""
         if self._process is not None:
-            # It works with several processes, which are of its session and of no other.
-            os.killpg(self._process.pid, 9)
+            # It works with several processes, which are of its session and of no other, and hold its port.
+            sessions.kill(self._process.pid)
             self._process.wait(200)
             self._process = None
 

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import fcntl
 import functools
 import itertools
 import os
-import random
 import socket
 import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from mailpool.testing import Authority
 
+from . import sessions
 from .small_disk import NotAvailable, SmallDisk
 
 T = TypeVar("T")
-# Below those that connections get. Another run beside this one begins somewhere else.
-_PORTS = itertools.cycle(random.SystemRandom().sample(range(10_000, 30_000), 20_000))
+# Below those that connections get. Each test process takes a block of them for itself, and no port of it again so soon.
+_PORTS, _BLOCK = range(10_000, 30_000), 500
 
 
 def once(fetch: Callable[[], T]) -> Callable[[], T]:
@@ -53,7 +54,7 @@ class Delivery(NamedTuple):
 
 
 class RealServer(abc.ABC):
-    """A server in a process of its own.
+    """A server in a process of its own, which may start others: all are of a session of their own.
 
     ``tls``       ``"starttls"``, ``"implicit"`` or ``None``
     ``ca_file``   the authority that signed the server's certificate, which is for ``127.0.0.1`` and ``localhost``
@@ -89,6 +90,7 @@ class RealServer(abc.ABC):
         self.ca_file = authority.write_ca(self.home / "ca.pem")
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._sessions: list[int] = []
 
     def __repr__(self) -> str:
         return f"<{self.name} on {self.host}:{self.port}>"
@@ -102,8 +104,11 @@ class RealServer(abc.ABC):
         """What was delivered so far, one entry for each recipient of each message; duplicates are there twice."""
 
     def stop(self) -> None:
-        """End it, and remove everything it wrote."""
+        """End it and all that it started, and remove everything it wrote."""
         self._end()
+        # Connections and deliveries may have programs of their own, which go on for a while, and write.
+        for session in self._sessions:
+            sessions.kill(session)
         if self.disk is not None:
             self.disk.end()
         self._home.cleanup()
@@ -175,7 +180,8 @@ class RealServer(abc.ABC):
         self._spawned = command, options
         if self.disk is not None:
             command = [*self.disk.prefix, *command]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+        self._sessions.append(self._process.pid)
 
     def _wait_for_greeting(self, timeout: float = 200.0) -> None:
         """Wait until something answers on the port; under TLS from the first octet, until it can be connected."""
@@ -195,14 +201,30 @@ class RealServer(abc.ABC):
 
 
 def free_port() -> int:
-    """A port on the loopback that nobody uses now, and that the system gives to nobody who asks for any."""
-    for port in _PORTS:
+    """A port on the loopback that nobody uses now, that no other test takes, and that the system gives to nobody."""
+    for port in _own_ports():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
                 return port
     raise AssertionError("there is no end of them")
+
+
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """Between a look at a port and its use by a server, or while that is restarted, another process would find it free."""
+    for begin in range(_PORTS.start, _PORTS.stop, _BLOCK):
+        name = f"mailpool-ports-{os.getuid()}-{begin}"
+        # Held until this process ends.
+        lock = os.open(Path(tempfile.gettempdir(), name), os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        return itertools.cycle(range(begin, begin + _BLOCK))
+    raise RuntimeError(f"{len(_PORTS) // _BLOCK} processes run tests on this machine at the same time")
 
 
 def cache_folder(name: str) -> Path:
