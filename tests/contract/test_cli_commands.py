@@ -13,13 +13,19 @@ import pytest
 pytest.importorskip("typer")
 
 from mailpool.testing import Authority, Fault, ScriptedServer, reply
+from mailpool.testing.faults import Incident
 
 SECRET = "correct horse"
 
 
-async def mailpool(*arguments: str, **environment: str) -> tuple[int, str, str]:
+async def mailpool(*arguments: str, file_size: int | None = None, **environment: str) -> tuple[int, str, str]:
+    """``file_size``: the most octets that a file may have."""
+    program = [sys.executable, "-W", "error", "-m", "mailpool.cli"]
+    if file_size is not None:
+        bound = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({file_size}, {file_size}))"
+        program[3:] = ["-c", f"{bound}; import sys; from mailpool.cli import main; main()"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-W", "error", "-m", "mailpool.cli", *arguments,
+        *program, *arguments,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "COLUMNS": "200", **environment},
     )  # fmt: skip
@@ -165,6 +171,121 @@ async def test_a_bad_address_is_one_message_that_is_not_sent(tmp_path: Path) -> 
     assert status == 1
     assert "2 accepted, 0 rejected, 0 deferred, 0 uncertain, 1 not sent" in out
     assert [m.recipients for m in server.messages] == [("a@example.com",), ("d@example.com",)]
+
+
+async def test_a_rehearsal_composes_every_message(tmp_path: Path) -> None:
+    table = tmp_path / "people.csv"
+    table.write_text('email,name\na@example.com,A\nb@example.com,"B\nC"\n')
+    arguments = ("--csv", str(table), "--text", "x", "--dry-run", "--url", f"json://{tmp_path}/out.json")
+    status, out, err = await mailpool(*send(*arguments))
+    assert (status, "row 1" in err, "row 2" in err) == (1, False, True)
+    assert "would go to json" in out
+    status, _, err = await mailpool("send", "--from", "nobody", *arguments)
+    assert (status, "row 1: from" in err) == (1, True)
+    status, _, err = await mailpool(
+        *send("--to", "nobody", "--text", "x", "--dry-run", "--url", "smtp://localhost")
+    )
+    assert (status, "to: 'nobody'" in err) == (1, True)
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("made_from", ["--csv", "--attach"])
+async def test_a_report_is_not_written_over_what_is_sent(
+    people: Path, tmp_path: Path, made_from: str
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("x")
+    files = {"--csv": people, "--text-file": other, "--attach": other, "--report": other}
+    files["--report"] = link = tmp_path / "link"
+    link.symlink_to(files[made_from])
+    before = files[made_from].read_bytes()
+    async with ScriptedServer() as server:
+        arguments = [text for option, path in files.items() for text in (option, str(path))]
+        status, _, err = await mailpool(
+            "send", "--from", "a@example.com", *arguments, "--url", url_of(server)
+        )
+        assert (status, server.connections) == (2, [])
+    assert "written over" in err
+    assert files[made_from].read_bytes() == before
+
+
+async def test_a_report_that_cannot_be_written_ends_the_batch_and_loses_no_outcome(
+    people: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.csv"
+    people.write_text("email\n" + "".join(f"p{n}@example.com\n" for n in range(5_000)))
+    async with ScriptedServer() as server:
+        status, out, err = await mailpool(
+            *(
+                "send",
+                "--from",
+                "a@example.com",
+                "--csv",
+                str(people),
+                "--text",
+                "x",
+                "--report",
+                str(report),
+            ),
+            *("--url", url_of(server)),
+            file_size=8_192,
+        )
+        sent = {message.recipients[0] for message in server.messages}
+    assert status == 1
+    assert 0 < len(sent) < 5_000
+    assert f" {len(sent)} accepted" in out
+    lines = [*report.read_text().splitlines()[1:], *err.splitlines()]
+    told = {cells[1] for cells in csv.reader(lines) if len(cells) == 8 and cells[2] == "accepted"}
+    assert told == sent
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+async def test_a_report_without_any_room_is_found_out_before_anything_is_sent(people: Path) -> None:
+    async with ScriptedServer() as server:
+        status, _, err = await mailpool(
+            *send("--csv", str(people), "--text", "x", "--report", "/dev/full", "--url", url_of(server))
+        )
+        assert (status, server.connections) == (2, [])
+    assert "/dev/full" in err
+
+
+async def test_a_table_that_changes_meanwhile_is_told(people: Path) -> None:
+    people.write_text("email\n" + "".join(f"p{n:05}@example.com\n" for n in range(5_000)))
+
+    def spoil(incident: Incident) -> None:
+        with people.open("r+b") as file:
+            file.seek(50_000)
+            file.write(b"\xff" * 1_000)
+        incident.answer()
+
+    async with ScriptedServer(faults=[Fault(at="MAIL", do=spoil)]) as server:
+        status, out, err = await mailpool(
+            *("send", "--from", "a@example.com", "--csv", str(people), "--text", "x", "--url", url_of(server))
+        )
+        assert f" {len(server.messages)} accepted" in out
+    assert status == 1
+    assert "is not UTF-8" in err
+
+
+async def test_a_table_from_a_pipe_is_refused_in_words(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)
+    os.write(writer, b"email\na@example.com\n")
+    status, _, err = await mailpool(*send("--csv", str(pipe), "--text", "x", "--url", "smtp://localhost"))
+    os.close(writer)
+    assert status == 2
+    assert "a pipe" in err
+
+
+@pytest.mark.parametrize("command", ["send", "verify"])
+async def test_a_certificate_that_is_not_there_is_told_in_words(command: str) -> None:
+    arguments = (
+        ["--from", "a@example.com", "--to", "b@example.com", "--text", "x"] if command == "send" else []
+    )
+    status, _, err = await mailpool(command, *arguments, "--url", "smtp://localhost", "--ca-file", "/nowhere")
+    assert status == 2
+    assert "certificate" in err
 
 
 async def test_verify_tells_what_it_saw(authority: Authority, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ class Batch:
         self._under_way.clear()
         if self._stop.requested:
             for letter in source:
-                self._account(Line.not_sent(letter, f"stopped by {self._stop.signal_name}"))
+                self._account(Line.not_sent(letter, self._stop.why))
 
     async def _consume(self, source: Iterator[Letter]) -> None:
         # Closed while it waited for room: there is no more to come, and what was taken has its outcome by then.

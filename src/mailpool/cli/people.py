@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,10 @@ class People:
                 file.seek(0)
                 self._delimiter = ";" if ";" in first and "," not in first else ","
                 yield from self._rows(csv.reader(file, delimiter=self._delimiter, strict=True))
+        except io.UnsupportedOperation:
+            raise TableError(
+                f"{self.path}: is a pipe, which can be read only once; write the table to a file"
+            ) from None
         except OSError as error:
             raise TableError(f"{self.path}: {error.strerror}") from None
         except UnicodeDecodeError as error:

@@ -11,16 +11,17 @@ from typing import Annotated, Any, TextIO
 import typer
 from rich.console import Console
 
-from mailpool import AddressError, Attachment, Mailbox, Transporter
+from mailpool import Attachment, ConfigurationError, Transporter
 
 from .batch import Batch
 from .letters import Letter, MailMerge
 from .live import Watch, showing
 from .loop import run
 from .people import People, TableError
+from .rehearsal import rehearse
 from .relay import CaFile, Url, User, fail_usage, open_relay
 from .stop import Stop
-from .tally import Tally
+from .tally import Line, Tally
 from .template import TemplateError
 
 _FILE = {"exists": True, "dir_okay": False, "readable": True}
@@ -130,11 +131,17 @@ def send(
     transporter = open_relay(
         url, user, ca_file, pool=True, max_connections=max_connections, max_messages=max_messages, rate=rate
     )
-    if dry_run:
-        _rehearse(letters, transporter)
-        return
-    with _opened(report) as file:
-        status = run(_send(_Job(transporter, letters, Tally(len(letters), file), grace, quiet)))
+    try:
+        if dry_run:
+            status = run(rehearse(letters, transporter))
+        else:
+            with _opened(report, (csv, text_file, html_file, *(attach or ()))) as file:
+                tally = Tally(len(letters), file)
+                if tally.broken is not None:
+                    raise fail_usage(f"{report}: {tally.broken.strerror}")
+                status = run(_send(_Job(transporter, letters, tally, grace, quiet)))
+    except ConfigurationError as error:  # what is found when it is first used, such as a certificate
+        raise fail_usage(str(error)) from None
     raise typer.Exit(status)
 
 
@@ -153,13 +160,34 @@ async def _send(job: _Job) -> int:
     watch, stop = Watch(tally, job.transporter), Stop()
     stop.asked.add_done_callback(
         lambda _: console.print(
-            f"{stop.signal_name}: taking no more; at most {job.grace:g} s for what is under way. Once more ends it at once",
+            f"{stop.signal_name or f'the report cannot be written ({tally.broken})'}: taking no more; at most "
+            f"{job.grace:g} s for what is under way. {'Once more' if stop.signal else 'Ctrl-C'} ends it at once",
+            markup=False,
+            highlight=False,
             soft_wrap=True,
         )
     )
+
+    def account(line: Line) -> None:
+        tally.add(line)
+        if tally.broken is not None:
+            stop.end("what became of it could not be written down")
+
+    changed: TableError | None = None
     with stop.listening():
         async with showing(watch, console, quiet=job.quiet):
-            await Batch(job.transporter, tally.add, stop, job.grace).send(job.letters)
+            try:
+                await Batch(job.transporter, account, stop, job.grace).send(job.letters)
+            except TableError as error:  # it was whole when it was looked at
+                changed = error
+    if changed is not None:
+        console.print(f"mailpool: {changed}", markup=False, highlight=False, soft_wrap=True)
+    if tally.missing:
+        console.print(
+            "What became of these is not in the report. What is in neither was not sent:", soft_wrap=True
+        )
+        for row in tally.missing:
+            console.print(row, markup=False, highlight=False, soft_wrap=True)
     for (fate, reason), count in tally.reasons.most_common(10):
         console.print(f"{count} {fate}: {reason}", markup=False, highlight=False, soft_wrap=True)
     messages = "1 message" if tally.total == 1 else f"{tally.total} messages"
@@ -168,9 +196,9 @@ async def _send(job: _Job) -> int:
         print(
             f"{tally.duplicates} of them may have arrived twice: an answer was lost, and they were sent again"
         )
-    if tally.all_accepted:
+    if tally.all_accepted and tally.broken is None:
         return 0
-    return stop.exit_status if stop.requested else 1
+    return stop.exit_status if stop.signal is not None else 1
 
 
 def _sender(given: str) -> str:
@@ -203,36 +231,23 @@ def _merge(
 
 
 @contextlib.contextmanager
-def _opened(report: Path | None) -> Iterator[TextIO | None]:
-    """The report's file, before anything is sent: afterwards it would be too late to find out."""
+def _opened(report: Path | None, read: Iterable[Path | None]) -> Iterator[TextIO | None]:
+    """The report's file, before anything is sent: afterwards it would be too late to find out.
+
+    :param read: what the message is made from, and must not be written over
+    """
     if report is None:
         yield None
         return
     try:
+        if report.exists() and any(path is not None and report.samefile(path) for path in read):
+            raise fail_usage(f"{report}: the report would be written over what is to be sent")
         file = report.open("w", encoding="utf-8", newline="")
     except OSError as error:
         raise fail_usage(f"{report}: {error.strerror}") from None
-    with file:
+    try:
         yield file
-
-
-def _rehearse(letters: Iterable[Letter], transporter: Transporter) -> None:
-    """Show the first message and every address that would not do."""
-    count, wrong = 0, []
-    for count, letter in enumerate(letters, start=1):
-        if count == 1:
-            print(f"From: {letter.from_}\nTo: {letter.address}\nSubject: {letter.subject}\n")
-            print(letter.text or letter.html)
-        # Whether a list of addresses given with --to is one is seen when it is sent.
-        if isinstance(letter.to, tuple):
-            try:
-                Mailbox(*letter.to)
-            except AddressError as error:
-                wrong.append(f"row {letter.number}: {error}")
-    for line in wrong:
-        typer.echo(line, err=True)
-    print(
-        f"\n{count} messages would go to {transporter.options.redacted_url()}; {len(wrong)} addresses are wrong."
-    )
-    if wrong:
-        raise typer.Exit(1)
+    finally:
+        # Each line has been written before this. Of one that could not be, the tally knows.
+        with contextlib.suppress(OSError):
+            file.close()

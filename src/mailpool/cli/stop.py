@@ -17,6 +17,7 @@ class Stop:
     ``asked``   done at the first signal
     ``hurry``   done at the second
     ``signal``  the first one
+    ``why``     in words, once it is asked for
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,7 @@ class Stop:
         self.asked: asyncio.Future[None] = self._loop.create_future()
         self.hurry: asyncio.Future[None] = self._loop.create_future()
         self.signal: signal.Signals | None = None
+        self.why = ""
 
     @property
     def requested(self) -> bool:
@@ -42,10 +44,17 @@ class Stop:
         """A signal has come."""
         if self.signal is None:
             self.signal = signal.Signals(number)
+            self.why = self.why or f"stopped by {self.signal_name}"
         for step in (self.asked, self.hurry):
             if not step.done():
                 step.set_result(None)
                 return
+
+    def end(self, why: str) -> None:
+        """An orderly end for another reason."""
+        if not self.asked.done():
+            self.why = why
+            self.asked.set_result(None)
 
     @contextmanager
     def listening(self) -> Iterator[Stop]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import enum
+import io
 from collections import Counter
 from dataclasses import dataclass
 from typing import TextIO
@@ -65,6 +66,20 @@ class Line:
             error.message_id or "",
         )
 
+    @property
+    def cells(self) -> tuple[object, ...]:
+        """As in the report."""
+        return (
+            self.number,
+            self.address,
+            str(self.fate),
+            self.reply,
+            self.attempts,
+            "yes" if self.maybe_duplicate else "no",
+            self.message_id,
+            self.detail,
+        )
+
     @classmethod
     def not_sent(cls, letter: Letter, detail: str) -> Line:
         return cls(letter.number, letter.address, Fate.NOT_SENT, detail=detail)
@@ -80,11 +95,23 @@ def _fate(error: SendError) -> Fate:
     return Fate.DEFERRED if isinstance(error, Deferred) else Fate.NOT_SENT
 
 
+_HEADER = ("number", "address", "outcome", "reply", "attempts", "maybe_duplicate", "message_id", "detail")
+
+
+def _as_csv(cells: tuple[object, ...]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()
+
+
 class Tally:
     """Counts lines, and writes each to a report as it comes, so that even a killed process leaves one.
 
     :param total: how many messages there are
     :param report: CSV goes here, or nowhere
+
+    ``broken`` is why the report could not be written, if it could not; ``missing`` are the lines that it lacks, but for
+    those of messages that were not sent.
     """
 
     def __init__(self, total: int, report: TextIO | None = None) -> None:
@@ -92,41 +119,28 @@ class Tally:
         self.counts: Counter[Fate] = Counter()
         self.duplicates = 0
         self.reasons: Counter[tuple[Fate, str]] = Counter()
+        self.broken: OSError | None = None
+        self.missing: list[str] = []
         self._report = report
-        self._writer = csv.writer(report) if report is not None else None
-        if self._writer is not None:
-            self._writer.writerow(
-                (
-                    "number",
-                    "address",
-                    "outcome",
-                    "reply",
-                    "attempts",
-                    "maybe_duplicate",
-                    "message_id",
-                    "detail",
-                )
-            )
+        self._write(_HEADER)
 
     def add(self, line: Line) -> None:
         self.counts[line.fate] += 1
         self.duplicates += line.maybe_duplicate and line.fate is Fate.ACCEPTED
         if line.fate is not Fate.ACCEPTED and len(self.reasons) < 1_000:
             self.reasons[line.fate, line.reply or line.detail] += 1
-        if self._writer is not None and self._report is not None:
-            self._writer.writerow(
-                (
-                    line.number,
-                    line.address,
-                    str(line.fate),
-                    line.reply,
-                    line.attempts,
-                    "yes" if line.maybe_duplicate else "no",
-                    line.message_id,
-                    line.detail,
-                )
-            )
+        self._write(line.cells)
+        if self.broken is not None and line.fate is not Fate.NOT_SENT:
+            self.missing.append(_as_csv(line.cells))
+
+    def _write(self, cells: tuple[object, ...]) -> None:
+        if self._report is None or self.broken is not None:
+            return
+        try:
+            self._report.write(_as_csv(cells) + "\r\n")
             self._report.flush()
+        except OSError as error:
+            self.broken = error
 
     @property
     def done(self) -> int:

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mailpool import SendError, Transporter, Verification
+from mailpool import ConfigurationError, SendError, Transporter, Verification
 
 from .loop import run
-from .relay import CaFile, Url, User, open_relay
+from .relay import CaFile, Url, User, fail_usage, open_relay
 
 _BAR = 30  # columns of the longest one
 _SOON = 21  # days
@@ -37,6 +37,8 @@ def verify(
     except SendError as error:
         _tell_failure(error, Console(stderr=True, soft_wrap=True))
         raise typer.Exit(1) from None
+    except ConfigurationError as error:  # what is found when it is first used, such as a certificate
+        raise fail_usage(str(error)) from None
     except TimeoutError:
         typer.echo(f"no result within {timeout:g} s (--timeout)", err=True)
         raise typer.Exit(1) from None
