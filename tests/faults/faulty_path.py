@@ -77,6 +77,11 @@ class FaultyPath:
         await asyncio.gather(*self._links, return_exceptions=True)
         await asyncio.sleep(0)  # a transport that was told to close does so in the next turn of the loop
 
+    async def empty(self) -> None:
+        """Wait until no connection is on the way any more."""
+        while self._links:
+            await asyncio.wait([*self._links])
+
     def be_good(self) -> None:
         """From now on new connections go well."""
         self.paths, self._deck = [Path()], []
@@ -118,7 +123,8 @@ class _Link:
                 asyncio.ensure_future(self._pipe(reader, far_writer, far_writer)),
                 asyncio.ensure_future(self._pipe(far_reader, writer, far_writer)),
             ]
-            ended = asyncio.ensure_future(asyncio.wait(pipes))
+            # The list grows before that begins to wait.
+            ended = asyncio.ensure_future(asyncio.wait([*pipes]))
             over = asyncio.ensure_future(self._over.wait())
             pipes += [ended, over]
             await asyncio.wait([ended, over], return_when=asyncio.FIRST_COMPLETED)
@@ -173,8 +179,8 @@ class _Link:
                     await arriving
                     return
         except OSError:
-            # One end was cut: so is the other, unless nothing gets through.
-            if not self._swallows:
+            # One end was cut: so is the other, unless nothing gets through and the client is still there.
+            if not self._swallows or writer is far:
                 self._over.set()
             await self._over.wait()
         finally:

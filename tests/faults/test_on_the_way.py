@@ -81,6 +81,7 @@ async def test_the_books_agree(authority: Authority, what: str, secure: bool, pi
         async with asyncio.timeout(200):
             while server.open_connections:
                 await asyncio.sleep(0.05)
+            await path.empty()
     tally = compare(ends, server.messages)
     # Some may be uncertain to the end; none is given up that waiting could have sent.
     assert set(tally) <= {"sent", "marked", "DeliveryUncertain"}, tally
