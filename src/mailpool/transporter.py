@@ -275,8 +275,10 @@ class Transporter:
         :param timeout: seconds for what is queued; None: as long as it takes
         :param close_timeout: seconds more for what is on the wire when that time is up, as in `close`
         :returns: the messages that were not sent; `send_mail` of another transporter takes them as they are
+        :raises UsageError: called by a hook or a content of a message: it would wait for that message
         """
-        self._closed = True
+        if self._transport is not None:
+            self._preparing.refuse_to_wait_for_itself()
         return await self._end(
             lambda transport: self._drain(transport, timeout, close_timeout), close_timeout
         )
@@ -304,7 +306,6 @@ class Transporter:
         :param timeout: seconds that messages on the wire have to finish
         :returns: the messages that were not sent
         """
-        self._closed = True
         return await self._end(lambda transport: self._close(transport, timeout), timeout)
 
     async def _close(self, transport: Transport, timeout: float) -> list[Sealed]:
@@ -315,9 +316,10 @@ class Transporter:
     async def _end(
         self, end: Callable[[Transport], Awaitable[list[Sealed]]], close_timeout: float
     ) -> list[Sealed]:
-        if self._transport is None:
+        transport = None if self._transport is None else self._bound()
+        self._closed = True
+        if transport is None:
             return []
-        transport = self._bound()
         try:
             return await end(transport)
         finally:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import Any
 
 import pytest
 
-from mailpool import DeadlineExceeded, PoolClosed, SendError
+from mailpool import DeadlineExceeded, PoolClosed, SendError, UsageError
 from mailpool.testing import Fault, ScriptedServer, close, reply_then_close, stall
 
 TWO = ["a@example.org", "b@example.org"]
@@ -154,3 +155,22 @@ def test_an_error_after_the_first_recipients_says_that_it_may_have_been_delivere
     faults = [Fault(at="MAIL", connection=1, do=do, times=None)] if why != "deadline" else []
     server.faults.add(*faults)
     play(story, server, max_recipients=1, max_requeues=0)
+
+
+@pytest.mark.rule("P-20a")
+@pytest.mark.parametrize("how", ["close", "drain"])
+def test_what_cannot_close_here_stays_open(play: Any, how: str) -> None:
+    async def story(relay: Any) -> None:
+        await relay.send(0)
+
+        def elsewhere() -> None:
+            with pytest.raises(UsageError, match="another event loop"):
+                asyncio.run(getattr(relay.transporter, how)())
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert relay.transporter.is_idle()
+        await relay.send(1)
+
+    play(story)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mailpool import MessageError, SendResult
+from mailpool import MessageError, SendResult, UsageError
 
 
 async def cancels_something_else(_: object = None) -> Any:
@@ -104,3 +104,21 @@ def test_hooks_that_send_a_message_themselves_do_not_wait_for_each_other(play: A
         assert {type(end) for end in await relay.ends(*relay.burst(250))} == {SendResult}
 
     assert len(set(received(play(story)))) == 500
+
+
+@pytest.mark.rule("P-14")
+def test_a_hook_that_waits_for_drain_does_not_wait_for_itself(play: Any) -> None:
+    async def story(relay: Any) -> None:
+        @relay.transporter.use("compose")
+        async def wait(fields: dict[str, Any]) -> None:
+            if fields["subject"] == "number 0":
+                await relay.transporter.drain()
+
+        ends = await relay.ends(*relay.burst(3))
+        assert isinstance(ends[0], UsageError)
+        assert [type(end) for end in ends[1:]] == [SendResult] * 2
+        # Nothing has ended by that.
+        assert relay.transporter.is_idle()
+        assert isinstance(await relay.end(relay.send(4)), SendResult)
+
+    play(story, timeout=1_000)

@@ -130,6 +130,14 @@ class Preparing:
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
+    def refuse_to_wait_for_itself(self) -> None:
+        """:raises UsageError: this is run by what prepares a message"""
+        if self._open and asyncio.current_task() in self._open.values():
+            raise UsageError(
+                "drain waits for every message that is being prepared, and this one waits for drain: call it in a task "
+                "that neither a hook nor a content awaits, or call close"
+            )
+
     async def all_ended(self) -> None:
         """Wait until none is being prepared."""
         while self._open:
