@@ -366,8 +366,14 @@ class Transporter:
         else:
             self._transport = self._way_out(self.options, self.carrier, self._events.emit)
         most = self.options.max_connections * self.options.pipeline_depth
-        self._preparing = Preparing(min(most, self.options.max_queue), self._tell_room)
-        return self._transport
+        transport = self._transport
+        self._preparing = Preparing(
+            min(most, self.options.max_queue),
+            self._tell_room,
+            most=self.options.max_queue,
+            queued=lambda: transport.stats().queued,
+        )
+        return transport
 
     def _way_out(self, options: Options, carrier: Carrier | None, notify: Notify) -> Carriage | Pool:
         if carrier is not None:

@@ -122,3 +122,29 @@ def test_a_hook_that_waits_for_drain_does_not_wait_for_itself(play: Any) -> None
         assert isinstance(await relay.end(relay.send(4)), SendResult)
 
     play(story, timeout=1_000)
+
+
+@pytest.mark.rule("P-20")
+@pytest.mark.parametrize(
+    "options", [{"max_queue": 2, "max_connections": 1, "pipeline_depth": 8}, {"max_queue": 7, "rate": "1/s"}]
+)
+def test_who_pulls_while_there_is_room_never_finds_the_queue_full(play: Any, options: Any) -> None:
+    waiting = list(range(60))
+
+    async def story(relay: Any) -> None:
+        relay.listen("error")
+
+        @relay.transporter.use("sealed")
+        async def look(sealed: Any) -> None:
+            await asyncio.sleep(0.01)
+
+        def pull() -> None:
+            while waiting and relay.transporter.is_idle():
+                relay.transporter.send_soon(relay.mail(waiting.pop()))
+
+        relay.transporter.on("idle", pull)
+        await asyncio.sleep(100)
+        assert relay.heard("error") == []
+        assert (waiting, relay.transporter.stats().sent) == ([], 60)
+
+    play(story, latency=0.02, **options)

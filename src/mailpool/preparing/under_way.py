@@ -35,11 +35,17 @@ class Preparing:
 
     :param room_below: how many may be prepared while there is room for more
     :param on_room: called each time that there is room again
+    :param most: how many may wait, those that are prepared included
+    :param queued: how many wait that have been prepared
     """
 
-    def __init__(self, room_below: int, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self, room_below: int, on_room: Callable[[], None], *, most: int, queued: Callable[[], int]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._room_below = room_below
+        self._most = most
+        self._queued = queued
         self._on_room = on_room
         self._open: dict[Pending, asyncio.Task[Sealed]] = {}
         self._places = asyncio.Semaphore(max(_AT_ONCE, room_below))
@@ -51,7 +57,14 @@ class Preparing:
 
     @property
     def has_room(self) -> bool:
-        return len(self._open) < self._room_below
+        """Whether one more may come. Whoever hears that none may is told when one may."""
+        count = len(self._open)
+        there = count < self._room_below
+        # Where the queue says that it has room, fewer than `room_below` wait in it.
+        if there and count and count + self._room_below > self._most:
+            there = count + self._queued() < self._most
+        self._was_full = self._was_full or not there
+        return there
 
     async def changed(self) -> None:
         """Wait until there is room again, or none is prepared any more."""
@@ -75,7 +88,7 @@ class Preparing:
         future.subject = task
         future.on_cancel = _cancel
         self._open[future] = task
-        self._was_full = self._was_full or not self.has_room
+        self._was_full = self._was_full or len(self._open) >= self._room_below
         return future
 
     async def _finish(self, steps: Coroutine[Any, Any, Sealed], deadline: float | None) -> Sealed:
