@@ -153,6 +153,22 @@ def conversation() -> type[Conversation]:
     return Conversation
 
 
+@pytest.fixture
+def pass_time() -> Callable[[float], None]:
+    """Sets the clock of the running loop ahead by seconds.
+
+    So a time-out that is to strike can be so long that it strikes on no machine before its time has come, and what has
+    happened by then is certain.
+    """
+
+    def pass_time(seconds: float) -> None:
+        loop: Any = asyncio.get_running_loop()
+        before = loop.time
+        loop.time = lambda: before() + seconds
+
+    return pass_time
+
+
 @pytest.fixture(scope="session")
 def authority() -> Authority:
     """A certificate authority for this run."""

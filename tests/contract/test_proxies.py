@@ -210,18 +210,25 @@ async def test_log03_a_proxy_that_points_elsewhere_is_not_followed(status: int) 
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks4"])
-async def test_a_proxy_that_says_nothing_ends_by_the_one_time_out(scheme: str) -> None:
+async def test_a_proxy_that_says_nothing_ends_by_the_one_time_out(scheme: str, pass_time: Any) -> None:
+    asked = asyncio.Event()
+
     async def silent(stream: RawStream) -> None:
+        await stream.read(1)
+        asked.set()
         await stream.read_to_end()
 
     async with RawServer(silent) as proxy:
         transporter = create_transport(
             host=HERE,
             proxy=f"{scheme}://{HERE}:{proxy.port}",
-            connection_timeout=1,
+            connection_timeout=1_000,
             connection_wait=0,
         )
-        error = await failure(transporter.send_mail(mail()))
+        sending = asyncio.ensure_future(transporter.send_mail(mail()))
+        await asked.wait()
+        pass_time(1_000)
+        error = await failure(sending)
         assert (type(error), error.phase, error.temporary) == (TimedOut, Phase.PROXY, True)
         await transporter.close()
 
@@ -543,12 +550,13 @@ async def test_tls08_tls_is_done_on_a_socket_that_dial_gives(server: Any, author
         return sock
 
     async with to(
-        server, authority, dial=dial, port=2525, max_messages=2, connection_timeout=7
+        server, authority, dial=dial, port=2525, max_messages=2, connection_timeout=207
     ) as transporter:
         for number in range(4):
             assert (await transporter.send_mail(mail(number))).accepted
-    assert asked[0] == ("localhost", 2525, 7.0)
-    assert len(asked) == len(server.connections) >= 2
+    assert asked[0] == ("localhost", 2525, 207.0)
+    # Another connection may just have been made, and closed before the server knew of it.
+    assert 2 <= len(server.connections) <= len(asked)
     assert all(message.tls == (server.mode != "none") for message in server.messages)
 
 
@@ -591,7 +599,7 @@ async def _refuses(*_: Any) -> Any:
 
 
 async def _hangs(*_: Any) -> Any:
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 
 
 async def _gives_nothing(*_: Any) -> Any:
@@ -647,7 +655,10 @@ async def _gives_datagrams(*_: Any) -> Any:
     ],
 )
 async def test_a_dial_that_fails(dial: Any, kind: type[SendError], temporary: bool) -> None:
-    transporter = create_transport(host="mail.example", dial=dial, connection_timeout=1, connection_wait=0)
+    seconds = 1 if dial is _hangs else 200
+    transporter = create_transport(
+        host="mail.example", dial=dial, connection_timeout=seconds, connection_wait=0
+    )
     error = await failure(transporter.send_mail(mail()))
     assert (type(error), error.phase, error.temporary) == (kind, Phase.CONNECT, temporary)
     await transporter.close()

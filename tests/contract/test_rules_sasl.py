@@ -241,8 +241,8 @@ async def test_srv11_many_iterations_do_not_hold_up_the_loop(
 
 
 @pytest.mark.rule("P-29")
-async def test_a_login_that_takes_for_ever_to_work_out_ends(authority: Authority) -> None:
-    done = threading.Event()
+async def test_a_login_that_takes_for_ever_to_work_out_ends(authority: Authority, pass_time: Any) -> None:
+    begun, done = threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
 
     class Slow(Mechanism):
@@ -253,16 +253,20 @@ async def test_a_login_that_takes_for_ever_to_work_out_ends(authority: Authority
 
         def start(self) -> bytes:
             threads.append(threading.current_thread())
+            begun.set()
             done.wait(200)
             return b"x"
 
     tls = authority.server_context(HERE)
     async with ScriptedServer(tls=tls, auth=ACCOUNTS) as server:
         slow = Credentials("me", method=lambda credentials, context: Slow())
-        transporter = transport_to(server, authority, auth=slow, command_timeout=2)
+        transporter = transport_to(server, authority, auth=slow, command_timeout=1_000)
         try:
+            verifying = asyncio.ensure_future(transporter.verify())
+            await asyncio.to_thread(begun.wait, 200)
+            pass_time(1_000)
             with pytest.raises(TimedOut, match="worked out") as caught:
-                await transporter.verify()
+                await verifying
             assert caught.value.temporary
             # The end of the program does not wait for it either.
             assert [thread.daemon for thread in threads] == [True]

@@ -76,7 +76,12 @@ def said_in_clear(server: ScriptedServer) -> set[str]:
 
 @pytest.mark.rule("P-13")
 @pytest.mark.parametrize("mode", MODES)
-async def test_p13_quit_and_close_notify_end_a_connection(authority: Authority, mode: str) -> None:
+async def test_p13_quit_and_close_notify_end_a_connection(
+    authority: Authority, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "mailpool.net.connection.FAREWELL", 200.0
+    )  # a slow machine may need more than a second
     # A server that leaves the closing to the client, so that it can see how that is done.
     faults = [Fault(at="QUIT", do=raw(b"221 2.0.0 bye\r\n"), times=None)]
     async with scripted(authority, mode, faults=faults) as server:

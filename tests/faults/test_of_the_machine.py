@@ -54,7 +54,9 @@ async def main(port, spare, count, warm):
         for each in taken:
             os.close(each)
     else:
-        await asyncio.sleep(1)
+        async with asyncio.timeout(200):
+            while len(failures) < 3:
+                await asyncio.sleep(0.01)
         done_before = sum(send.done() for send in sends)
         assert not done_before, done_before
         for each in taken:
@@ -99,7 +101,7 @@ async def test_used_up_descriptors_cost_no_message(spare: int, warm: int) -> Non
     # The first look-up loads nothing: threads that load a module at the same time get errors that say something else.
     assert not any(".py" in failure for failure in failures), failures
     # The next attempt waits, although messages succeed meanwhile over what is open.
-    assert (0 if spare else 1) <= len(failures) < 40
+    assert (0 if spare or warm else 3) <= len(failures) < 40
 
 
 @pytest.mark.rule("P-19")
@@ -172,36 +174,52 @@ def test_nothing_else_reads_the_wall_clock() -> None:
     assert {file for file in WALL_CLOCK if file.endswith(".py")} <= found
 
 
+class Threaded(ScriptedServer):
+    """A server in a thread whose loop others can ask whether it has something to do."""
+
+    async def start(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super().start()
+
+    @staticmethod
+    async def answers() -> None:
+        """Wait until what has come is answered."""
+        await asyncio.sleep(0.05)
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+
 @pytest.mark.rule("P-14")
 @pytest.mark.rule("P-18")
 @pytest.mark.parametrize("pipeline_depth", [1, 8])
-async def test_a_blocked_event_loop_costs_no_message(pipeline_depth: int) -> None:
-    """Longer than any time-out: replies that came meanwhile count, for the server was not late."""
+async def test_a_blocked_event_loop_costs_no_message(pipeline_depth: int, pass_time: Any) -> None:
+    """Longer than a time-out: replies that came meanwhile count, for the server was not late."""
     open_before, tasks, clocks, threads = (
         descriptors(),
         asyncio.all_tasks(),
         timers(),
         threading.active_count(),
     )
-    with in_thread(ScriptedServer()) as server:
+    with in_thread(Threaded()) as server:
         transporter = create_transport(
             PATIENT,
             host=HERE,
             port=server.port,
-            # The server is a thread that has to be given time, too.
-            socket_timeout=3,
+            socket_timeout=1_000,
+            # Nobody else is to be late.
+            **dict.fromkeys(("connection_timeout", "greeting_timeout", "dns_timeout", "idle_timeout"), 3_000),
             pipeline_depth=pipeline_depth,
-            idle_timeout=600,
         )
         sends = [transporter.send_mail(letter(number)) for number in range(COUNT)]
         blocked = 0
-        async with asyncio.timeout(200):
-            while not all(send.done() for send in sends):
-                await asyncio.sleep(0.02)
-                if blocked < 2:
-                    blocked += 1
-                    time.sleep(3.5)
-            ends = await asyncio.gather(*sends, return_exceptions=True)
+        while not all(send.done() for send in sends):
+            await asyncio.sleep(0.02)
+            if blocked < 2:
+                blocked += 1
+                # Our loop stands still until the server has answered all that it was sent, and then it is late.
+                asyncio.run_coroutine_threadsafe(server.answers(), server.loop).result()
+                pass_time(1_001)
+        ends = await asyncio.gather(*sends, return_exceptions=True)
         stats = transporter.stats()
         await transporter.close()
     assert blocked

@@ -92,6 +92,12 @@ async def gone(tmp_path: Path) -> None:
             await asyncio.sleep(0.05)
 
 
+async def written(path: Path) -> None:
+    """Wait until the program has written a file, and something into it."""
+    while not path.exists() or not path.read_bytes():
+        await asyncio.sleep(0.01)
+
+
 async def test_it_is_given_the_envelope_as_arguments_and_the_content(program: Any, tmp_path: Path) -> None:
     result = await send(program(), args=["-N", "never"])
     assert json.loads((tmp_path / "arguments").read_text()) == [
@@ -237,26 +243,31 @@ async def test_cmd_02_a_program_that_does_not_read(program: Any) -> None:
 
 
 @pytest.mark.rule("CMD-02")
-async def test_cmd_02_the_child_is_killed_when_time_is_over(program: Any, tmp_path: Path) -> None:
-    error = await failure(program("time.sleep(600)"), timeout=3)
-    assert isinstance(error, DeliveryUncertain)  # it had everything
-    assert not alive(tmp_path)
-    error = await failure(
-        program("", read="time.sleep(600)"), {**MAIL, "text": "line\n" * 400_000}, timeout=3
-    )
-    assert isinstance(error, TimedOut)
+@pytest.mark.parametrize("had_everything", [True, False])
+async def test_cmd_02_the_child_is_killed_when_time_is_over(
+    program: Any, tmp_path: Path, pass_time: Any, had_everything: bool
+) -> None:
+    path = program("time.sleep(600)") if had_everything else program("", read="time.sleep(600)")
+    failing = asyncio.ensure_future(failure(path, {**MAIL, "text": "line\n" * 400_000}, timeout=1_000))
+    await written(tmp_path / ("input" if had_everything else "pid"))
+    pass_time(1_000)
+    assert type(await failing) is (DeliveryUncertain if had_everything else TimedOut)
     assert not alive(tmp_path)
 
 
 @pytest.mark.rule("CMD-02")
-async def test_cmd_02_its_children_are_killed_too(program: Any, tmp_path: Path) -> None:
+async def test_cmd_02_its_children_are_killed_too(program: Any, tmp_path: Path, pass_time: Any) -> None:
     path = program(
         "import subprocess\n"
         "child = subprocess.Popen(['sleep', '600'])\n"
-        "open(note + '/pid', 'w').write(str(child.pid))\n"
+        "with open(note + '/pid', 'w') as file: file.write(str(child.pid))\n"
+        "with open(note + '/has_a_child', 'w') as file: file.write('yes')\n"
         "child.wait()"
     )
-    await failure(path, timeout=3)
+    failing = asyncio.ensure_future(failure(path, timeout=1_000))
+    await written(tmp_path / "has_a_child")
+    pass_time(1_000)
+    await failing
     await gone(tmp_path)
 
 
@@ -264,8 +275,7 @@ async def test_cmd_02_its_children_are_killed_too(program: Any, tmp_path: Path) 
 async def test_cmd_02_the_child_is_killed_when_the_message_is_cancelled(program: Any, tmp_path: Path) -> None:
     transporter = create_transport(SendmailCarrier(program("", read="time.sleep(600)")))
     sending = asyncio.ensure_future(transporter.send_mail({**MAIL, "text": "line\n" * 400_000}))
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-        await asyncio.sleep(0.01)
+    await written(tmp_path / "pid")
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
@@ -280,8 +290,7 @@ async def test_cmd_02_one_that_has_everything_is_not_killed_for_it(program: Any,
     heard: list[Any] = []
     transporter.on("detached", lambda *details: heard.append(details))
     sending = asyncio.ensure_future(transporter.send_mail(MAIL))
-    while not (tmp_path / "input").exists():
-        await asyncio.sleep(0.01)
+    await written(tmp_path / "input")
     sending.cancel()
     (tmp_path / "go_on").touch()
     await transporter.close()
@@ -293,8 +302,7 @@ async def test_cmd_02_one_that_has_everything_is_not_killed_for_it(program: Any,
 async def test_cmd_02_closing_kills_it(program: Any, tmp_path: Path) -> None:
     transporter = create_transport(SendmailCarrier(program("time.sleep(600)")))
     sending = transporter.send_mail(MAIL)
-    while not (tmp_path / "input").exists():
-        await asyncio.sleep(0.01)
+    await written(tmp_path / "input")
     await transporter.close(0.1)
     with pytest.raises(DeliveryUncertain):
         await sending
