@@ -371,7 +371,7 @@ class Transporter:
             min(most, self.options.max_queue),
             self._tell_room,
             most=self.options.max_queue,
-            queued=lambda: transport.stats().queued,
+            waiting=lambda: transport.waiting,
         )
         return transport
 
@@ -405,7 +405,7 @@ class Transporter:
                 prepared, priority=priority, deadline=deadline, auth=auth, may_wait=may_wait
             )
         try:
-            self._refuse_more(may_wait)
+            self._refuse_more(transport, may_wait)
         except BaseException:
             prepared.close()
             raise
@@ -415,13 +415,13 @@ class Transporter:
             deadline,
         )
 
-    def _refuse_more(self, may_wait: bool) -> None:
+    def _refuse_more(self, transport: Transport, may_wait: bool) -> None:
         """:raises PoolClosed:
         :raises QueueFull:
         """
         if self._closed:
             raise takes_no_more()
-        if not may_wait and len(self._preparing) + self.stats().queued >= self.options.max_queue:
+        if not may_wait and len(self._preparing) + transport.waiting >= self.options.max_queue:
             raise QueueFull(
                 f"{self.options.max_queue} messages wait already (max_queue); pull from your source when `idle` says "
                 "so, or await send_mail",

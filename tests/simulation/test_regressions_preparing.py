@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from mailpool import MessageError, SendResult, UsageError
+from mailpool import (
+    Deferred,
+    MessageError,
+    Phase,
+    Sealed,
+    SendResult,
+    UsageError,
+    all_accepted,
+    create_transport,
+)
+from mailpool.testing import run_virtual
 
 
 async def cancels_something_else(_: object = None) -> Any:
@@ -148,3 +159,49 @@ def test_who_pulls_while_there_is_room_never_finds_the_queue_full(play: Any, opt
         assert (waiting, relay.transporter.stats().sent) == ([], 60)
 
     play(story, latency=0.02, **options)
+
+
+class Slow:
+    """A way out that takes its time, and sometimes says "later"."""
+
+    def __init__(self, refuses: float = 0.0) -> None:
+        self._refuses = refuses
+        self._dice = random.Random(3)
+
+    async def deliver(self, sealed: Sealed, /) -> SendResult:
+        await asyncio.sleep(0.05)
+        if self._dice.random() < self._refuses:
+            raise Deferred("later", phase=Phase.HANDOVER, temporary=True)
+        return all_accepted(sealed, "250 ok")
+
+
+@pytest.mark.rule("P-20")
+@pytest.mark.parametrize("strategy", ["failover", "round-robin"])
+@pytest.mark.parametrize("options", [{"max_queue": 1}, {"max_queue": 4, "rate": "2/s"}])
+def test_who_pulls_for_several_relays_never_finds_the_queue_full(
+    strategy: str, options: dict[str, Any]
+) -> None:
+    waiting = list(range(60))
+    failures: list[object] = []
+
+    async def story() -> None:
+        relays = [Slow(0.3), Slow(), Slow(0.1)]
+        transporter = create_transport(relays, strategy=strategy, move_deferred=True, **options)
+        transporter.on("error", failures.append)
+
+        @transporter.use("sealed")
+        async def look(sealed: Any) -> None:
+            await asyncio.sleep(0.01)
+
+        @transporter.on("idle")
+        def pull() -> None:
+            while waiting and transporter.is_idle():
+                fields = {"from": "from@example.org", "to": "to@example.org", "text": str(waiting.pop())}
+                transporter.send_soon(fields)
+
+        async with transporter:
+            await asyncio.sleep(100)
+        assert (failures, waiting) == ([], [])
+        assert transporter.stats().sent == 60
+
+    run_virtual(story)

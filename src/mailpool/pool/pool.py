@@ -167,6 +167,11 @@ class Pool:
         """Whether there is room for more messages (P-20)."""
         return self._room.is_there()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait, as ``max_queue`` counts them."""
+        return len(self._queue)
+
     async def room(self) -> bool:
         """Wait until ``is_idle``; false when the pool begins to close instead."""
         return await self._room.wait()

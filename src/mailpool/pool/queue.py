@@ -40,6 +40,11 @@ class Queue:
         """How many wait for their turn to be queued."""
         return self._held_back
 
+    @property
+    def is_full(self) -> bool:
+        """Whether ``max_queue`` messages wait."""
+        return self._waiting >= self._most
+
     def _has_room(self) -> bool:
         return self._waiting < self._room_below
 

@@ -36,16 +36,16 @@ class Preparing:
     :param room_below: how many may be prepared while there is room for more
     :param on_room: called each time that there is room again
     :param most: how many may wait, those that are prepared included
-    :param queued: how many wait that have been prepared
+    :param waiting: how many wait that have been prepared
     """
 
     def __init__(
-        self, room_below: int, on_room: Callable[[], None], *, most: int, queued: Callable[[], int]
+        self, room_below: int, on_room: Callable[[], None], *, most: int, waiting: Callable[[], int]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._room_below = room_below
         self._most = most
-        self._queued = queued
+        self._waiting = waiting
         self._on_room = on_room
         self._open: dict[Pending, asyncio.Task[Sealed]] = {}
         self._places = asyncio.Semaphore(max(_AT_ONCE, room_below))
@@ -60,9 +60,8 @@ class Preparing:
         """Whether one more may come. Whoever hears that none may is told when one may."""
         count = len(self._open)
         there = count < self._room_below
-        # Where the queue says that it has room, fewer than `room_below` wait in it.
-        if there and count and count + self._room_below > self._most:
-            there = count + self._queued() < self._most
+        if there and count:
+            there = count + self._waiting() < self._most
         self._was_full = self._was_full or not there
         return there
 

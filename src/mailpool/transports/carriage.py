@@ -140,6 +140,11 @@ class Carriage:
         needed = (*extensions.asked, "BINARYMIME") if sealed.content.binary else extensions.asked
         return [keyword for keyword in needed if keyword not in known]
 
+    @property
+    def waiting(self) -> int:
+        """How many wait, as ``max_queue`` counts them."""
+        return len(self._queue)
+
     def is_idle(self) -> bool:
         """Whether there is room for more messages (P-20)."""
         return self._queue.room.is_there()

@@ -130,6 +130,11 @@ class Failover:
         self._run()
         return traveller.future
 
+    @property
+    def waiting(self) -> int:
+        """How many wait, as ``max_queue`` counts them."""
+        return len(self._queue)
+
     def is_idle(self) -> bool:
         """Whether a relay that is asked now has room, and nobody waits for it (P-20)."""
         return self._room.is_there()
@@ -139,7 +144,7 @@ class Failover:
         return await self._room.wait()
 
     def _has_room(self) -> bool:
-        if self._queue.held_back or self._lane.due:
+        if self._queue.held_back or self._lane.due or self._queue.is_full:
             return False
         return self._choose(None, self._loop.time()) is not None
 
