@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
-import email.policy
 import io
 import sys
 from email.message import EmailMessage
-from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sealing import FROM_TO, NOW, TOKEN, octets, parsed, part_of, sealed, shape, text_of
 
 from mailpool.errors import MessageError
-from mailpool.message import Attachment, Message, Sealed, seal
+from mailpool.message import Attachment, Message, seal
 
-NOW = datetime.datetime(2026, 1, 5, 9, 30, 7, tzinfo=datetime.UTC)
-TOKEN = "0123456789abcdef"
-FROM_TO: dict[str, Any] = {"from": "a@x.example", "to": "b@y.example"}
 EVENT = "BEGIN:VCALENDAR\nMETHOD:REQUEST\nSUMMARY:é\nEND:VCALENDAR\n"
 GIF = "R0lGODlhAQABAAAAADs="
-
-
-def sealed(message: Any = None, /, **fields: Any) -> Sealed:
-    return seal(FROM_TO | fields if message is None else message, now=NOW, token=lambda: TOKEN)
-
-
-def octets(result: Sealed) -> bytes:
-    return b"".join(result.content.blocks())
-
-
-def parsed(result: Sealed) -> EmailMessage:
-    message = BytesParser(EmailMessage, policy=email.policy.default).parsebytes(octets(result))
-    for part in message.walk():
-        assert not part.defects
-    return message
-
-
-def shape(part: Any) -> Any:
-    kind = part.get_content_type()
-    return (kind, [shape(child) for child in part.iter_parts()]) if part.is_multipart() else kind
-
-
-def part_of(result: Sealed, kind: str) -> Any:
-    found = [part for part in parsed(result).walk() if part.get_content_type() == kind]
-    assert len(found) == 1
-    return found[0]
-
-
-def text_of(result: Sealed, kind: str = "text/plain") -> str:
-    text: str = part_of(result, kind).get_payload(decode=True).decode()
-    return text.replace("\r\n", "\n")
 
 
 class TestAlternatives:

@@ -7,11 +7,11 @@ import email.policy
 from collections.abc import Mapping
 from email.message import EmailMessage
 from email.message import Message as LegacyMessage
-from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sealing import octets, parsed, shape
 
 from mailpool.address import Envelope, Mailbox
 from mailpool.errors import AddressError, MessageError
@@ -28,30 +28,11 @@ def sealed(message: Any = None, /, **fields: Any) -> Sealed:
     return seal(message, now=NOW, token=lambda: TOKEN)
 
 
-def octets(result: Sealed) -> bytes:
-    data = b"".join(result.content.blocks())
-    assert len(data) == result.content.size
-    assert data.endswith(b"\r\n")
-    return data
-
-
-def parsed(result: Sealed) -> EmailMessage:
-    message = BytesParser(EmailMessage, policy=email.policy.default).parsebytes(octets(result))
-    for part in message.walk():
-        assert not part.defects
-    return message
-
-
 def body(result: Sealed, kind: str) -> str:
     part = parsed(result).get_body((kind,))
     assert part is not None
     text: str = part.get_content()
     return text.replace("\r\n", "\n")
-
-
-def shape(part: Any) -> Any:
-    kind = part.get_content_type()
-    return (kind, [shape(child) for child in part.iter_parts()]) if part.is_multipart() else kind
 
 
 def test_a_small_message_octet_by_octet() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from transactions import transaction, writes
 
 from mailpool.content import BytesContent
 from mailpool.results import Phase, Reply
@@ -14,16 +15,6 @@ from mailpool.smtp.transaction import Transaction, Verdict
 
 OK = Reply.of("250 ok")
 GO = Reply.of("354 go")
-
-
-def transaction(name: str = "a", recipients: int = 1, body: bytes = b"hi\r\n") -> Transaction:
-    rcpts = [b"RCPT TO:<%d@%s>\r\n" % (i, name.encode()) for i in range(recipients)]
-    return Transaction(b"MAIL FROM:<%s@x>\r\n" % name.encode(), rcpts, BytesContent(body), name)
-
-
-def writes(pipeline: Pipeline) -> list[bytes]:
-    """Everything that can be written now, one item for each write."""
-    return list(iter(pipeline.data_to_send, b""))
 
 
 def answer(pipeline: Pipeline, *replies: Reply | str) -> None:

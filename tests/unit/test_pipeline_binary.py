@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from transactions import answer, writes
 
 from mailpool.content import BytesContent, Content, StreamedContent
 from mailpool.errors import UnsupportedByServer
-from mailpool.results import Phase, Reply
+from mailpool.results import Phase
 from mailpool.smtp.capabilities import Capabilities
 from mailpool.smtp.pipeline import ONE_PIECE, Pipeline
 from mailpool.smtp.replies import ProtocolViolation
@@ -39,15 +40,6 @@ class Foreign:
 def transaction(what: Content | None = None, recipients: int = 1, **offered: str) -> Transaction:
     to = [f"{i}@y.example" for i in range(recipients)]
     return prepare("a@x.example", to, content() if what is None else what, Capabilities(OFFERED | offered))
-
-
-def writes(pipeline: Pipeline) -> list[bytes]:
-    return list(iter(pipeline.data_to_send, b""))
-
-
-def answer(pipeline: Pipeline, codes: str) -> None:
-    for code in codes.split():
-        pipeline.receive(Reply.of(code))
 
 
 MAIL = b"MAIL FROM:<a@x.example> BODY=BINARYMIME\r\n"

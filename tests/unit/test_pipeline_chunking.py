@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from transactions import answer, envelope, transaction, writes
 
-from mailpool.content import BytesContent, Content, StreamedContent
+from mailpool.content import StreamedContent
 from mailpool.results import Phase, Reply
 from mailpool.smtp.pipeline import ONE_PIECE, WINDOW, Pipeline
 from mailpool.smtp.transaction import Transaction, Verdict
@@ -15,27 +16,8 @@ RSET = b"RSET\r\n"
 TAKEN = "250 250 250"
 
 
-def envelope(name: str, recipients: int = 1) -> bytes:
-    rcpts = (b"RCPT TO:<%d@%s>\r\n" % (i, name.encode()) for i in range(recipients))
-    return b"MAIL FROM:<%s@x>\r\n" % name.encode() + b"".join(rcpts)
-
-
-def transaction(name: str, recipients: int = 1, body: bytes | Content = b"hi\r\n") -> Transaction:
-    mail, *rcpts = envelope(name, recipients).splitlines(keepends=True)
-    return Transaction(mail, rcpts, BytesContent(body) if isinstance(body, bytes) else body, name)
-
-
 def bdat(body: bytes = b"hi\r\n") -> bytes:
     return b"BDAT %d LAST\r\n%s" % (len(body), body)
-
-
-def writes(pipeline: Pipeline) -> list[bytes]:
-    return list(iter(pipeline.data_to_send, b""))
-
-
-def answer(pipeline: Pipeline, codes: str) -> None:
-    for code in codes.split():
-        pipeline.receive(Reply.of(code))
 
 
 def chunking(depth: int = 1) -> Pipeline:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from transactions import talk, transaction, writes
 
-from mailpool.content import BytesContent
 from mailpool.results import Phase, Reply
 from mailpool.smtp.pipeline import ONE_PIECE, Pipeline
 from mailpool.smtp.replies import ProtocolViolation
@@ -23,32 +23,14 @@ MAIL, RCPT, END = Phase.MAIL, Phase.RCPT, Phase.END_OF_DATA
 LARGE = b"x" * (3 * ONE_PIECE)
 
 
-def transaction(name: str = "a", recipients: int = 2, body: bytes = b"hi\r\n") -> Transaction:
-    rcpts = [b"RCPT TO:<%d@%s>\r\n" % (i, name.encode()) for i in range(recipients)]
-    return Transaction(b"MAIL FROM:<%s@x>\r\n" % name.encode(), rcpts, BytesContent(body), name)
-
-
 def message(name: str, recipients: int = 2) -> bytes:
     t = transaction(name, recipients)
     return b"".join(t.commands[:-1]) + b"BDAT 4 LAST\r\nhi\r\n"
 
 
-def writes(pipeline: Pipeline) -> list[bytes]:
-    return list(iter(pipeline.data_to_send, b""))
-
-
-def talk(pipeline: Pipeline, codes: str, start: int = 0) -> list[bytes]:
-    """Hand in replies one by one, writing before each and after the last; returns the writes."""
-    sent = writes(pipeline)
-    for number, code in enumerate(codes.split(), start):
-        pipeline.receive(Reply.of(f"{code} reply {number}"))
-        sent += writes(pipeline)
-    return sent
-
-
 def ready(*names: str, depth: int = 1, body: bytes = b"hi\r\n") -> tuple[Pipeline, list[Transaction]]:
     pipeline = Pipeline(pipelining=True, chunking=True, depth=depth)
-    begun = [transaction(name, body=body) for name in names]
+    begun = [transaction(name, 2, body) for name in names]
     for t in begun:
         pipeline.begin(t)
     return pipeline, begun
@@ -102,7 +84,7 @@ class TestEveryRefusal:
         writes(pipeline)
         for code in row[0].split():
             pipeline.receive(Reply.of(code))
-        second = transaction("b")
+        second = transaction("b", 2)
         pipeline.begin(second)
         reset = b"" if t.verdict is ACCEPTED else RSET
         assert writes(pipeline) == [reset + message("b")]
@@ -121,7 +103,7 @@ class TestEveryRefusal:
             pipeline.receive(Reply.of(f"{code} reply {len(sent)}"))
         for name in waiting:
             if pipeline.can_begin:
-                begun.append(transaction(name))
+                begun.append(transaction(name, 2))
                 pipeline.begin(begun[-1])
         sent += writes(pipeline)
         stream = b"".join(sent)
@@ -198,7 +180,7 @@ class TestNotBelieved:
     def test_one_reply_too_many(self, code: str) -> None:
         pipeline, (first,) = ready("a")
         talk(pipeline, "250 250 250 250")
-        second = transaction("b")
+        second = transaction("b", 2)
         pipeline.begin(second)
         with pytest.raises(ProtocolViolation):
             pipeline.receive(Reply.of(code))
@@ -230,7 +212,7 @@ class TestEarly:
         assert not pipeline.is_free
         assert b"".join(writes(pipeline)) == LARGE[ONE_PIECE:] + RSET
         assert pipeline.can_begin
-        pipeline.begin(second := transaction("b"))
+        pipeline.begin(second := transaction("b", 2))
         assert writes(pipeline) == [message("b")]
         talk(pipeline, "250 250 250 250 250")
         assert second.verdict is ACCEPTED

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
+from transactions import talk, transaction, writes
 
-from mailpool.content import BytesContent
 from mailpool.results import Phase, Reply
 from mailpool.smtp.pipeline import ONE_PIECE, Pipeline
 from mailpool.smtp.replies import ProtocolViolation
@@ -15,22 +13,6 @@ from mailpool.smtp.transaction import Transaction, Verdict
 GOODBYE = Reply.of("421 4.3.2 closing")
 LARGE = b"x" * (ONE_PIECE + 1)
 UNSENT, UNCERTAIN = Verdict.UNSENT, Verdict.UNCERTAIN
-
-
-def transaction(name: str = "a", recipients: int = 2, body: bytes = b"hi\r\n") -> Transaction:
-    rcpts = [b"RCPT TO:<%d@%s>\r\n" % (i, name.encode()) for i in range(recipients)]
-    return Transaction(b"MAIL FROM:<%s@x>\r\n" % name.encode(), rcpts, BytesContent(body), name)
-
-
-def writes(pipeline: Pipeline) -> Iterator[bytes]:
-    return iter(pipeline.data_to_send, b"")
-
-
-def talk(pipeline: Pipeline, codes: str) -> None:
-    list(writes(pipeline))
-    for code in codes.split():
-        pipeline.receive(Reply.of(code))
-        list(writes(pipeline))
 
 
 @pytest.mark.rule("P-06")
@@ -53,7 +35,7 @@ def talk(pipeline: Pipeline, codes: str) -> None:
 class TestLost:
     def test_without_a_word(self, pipelining: bool, codes: str, phase: Phase, silent: Verdict) -> None:
         pipeline = Pipeline(pipelining=pipelining)
-        t = transaction()
+        t = transaction(recipients=2)
         pipeline.begin(t)
         talk(pipeline, codes)
         assert pipeline.awaited is phase
@@ -61,14 +43,14 @@ class TestLost:
         assert (t.verdict, t.phase, t.reply) == (silent, phase, None)
         assert pipeline.finished == []
         assert pipeline.is_idle
-        assert list(writes(pipeline)) == []
+        assert writes(pipeline) == []
 
     def test_with_421_in_place_of_the_reply(
         self, pipelining: bool, codes: str, phase: Phase, silent: Verdict
     ) -> None:
         """Servers answer in order: nothing from that command on was accepted, the end of the data included."""
         pipeline = Pipeline(pipelining=pipelining)
-        t = transaction()
+        t = transaction(recipients=2)
         pipeline.begin(t)
         talk(pipeline, codes)
         assert pipeline.abandon(GOODBYE) == [t]
@@ -80,7 +62,7 @@ class TestLost:
 class TestLostWithTwo:
     def ready(self) -> tuple[Pipeline, Transaction, Transaction]:
         pipeline = Pipeline(pipelining=True)
-        first, second = transaction("a"), transaction("b")
+        first, second = transaction("a", 2), transaction("b", 2)
         pipeline.begin(first)
         talk(pipeline, "250 250 250")
         pipeline.receive(Reply.of("354"))
@@ -91,7 +73,7 @@ class TestLostWithTwo:
     @pytest.mark.parametrize(("closing", "verdict"), [(None, UNCERTAIN), (GOODBYE, UNSENT)])
     def test_only_the_one_whose_end_was_written(self, closing: Reply | None, verdict: Verdict) -> None:
         pipeline, first, second = self.ready()
-        list(writes(pipeline))
+        writes(pipeline)
         assert pipeline.abandon(closing) == [first, second]
         assert [t.verdict for t in (first, second)] == [verdict, UNSENT]
         assert [t.phase for t in (first, second)] == [Phase.END_OF_DATA, Phase.MAIL]
@@ -102,7 +84,7 @@ class TestLostWithTwo:
         assert not first.end_written
         assert pipeline.abandon() == [first, second]
         assert [t.verdict for t in (first, second)] == [UNSENT, UNSENT]
-        assert list(writes(pipeline)) == []
+        assert writes(pipeline) == []
 
     def test_after_the_first_was_answered(self) -> None:
         pipeline, first, second = self.ready()
@@ -114,18 +96,18 @@ class TestLostWithTwo:
     def test_both_ends_are_never_unanswered_together(self) -> None:
         """One message at most is uncertain after a loss."""
         pipeline, first, second = self.ready()
-        list(writes(pipeline))
+        writes(pipeline)
         assert not pipeline.can_begin
         talk(pipeline, "250 250 250 250 354")
-        pipeline.begin(transaction("c"))
-        list(writes(pipeline))
+        pipeline.begin(transaction("c", 2))
+        writes(pipeline)
         assert [t.verdict for t in pipeline.abandon()] == [UNCERTAIN, UNSENT]
         assert first.verdict is Verdict.ACCEPTED
         assert second.verdict is UNCERTAIN
 
     def test_a_refused_message_whose_dot_is_unanswered_has_its_outcome(self) -> None:
         pipeline = Pipeline(pipelining=True)
-        t = transaction()
+        t = transaction(recipients=2)
         pipeline.begin(t)
         talk(pipeline, "250 550 550 354")
         assert pipeline.finished == [t]
@@ -135,16 +117,16 @@ class TestLostWithTwo:
 
     def test_while_content_is_written(self) -> None:
         pipeline = Pipeline(pipelining=True)
-        t = transaction(body=LARGE)
+        t = transaction(recipients=2, body=LARGE)
         pipeline.begin(t)
-        list(writes(pipeline))
+        writes(pipeline)
         for code in ("250", "250", "250", "354"):
             pipeline.receive(Reply.of(code))
         assert pipeline.data_to_send()
         assert pipeline.awaited is Phase.CONTENT
         assert pipeline.abandon() == [t]
         assert (t.verdict, t.phase, t.end_written) == (UNSENT, Phase.CONTENT, False)
-        assert list(writes(pipeline)) == []
+        assert writes(pipeline) == []
 
 
 class TestUnasked:
@@ -160,7 +142,7 @@ class TestUnasked:
     def test_before_a_byte_was_written(self, code: str) -> None:
         """The reply lay there already when the message was begun: it is not its answer."""
         pipeline = Pipeline(pipelining=True)
-        t = transaction()
+        t = transaction(recipients=2)
         pipeline.begin(t)
         with pytest.raises(ProtocolViolation):
             pipeline.receive(Reply.of(code))
@@ -174,7 +156,7 @@ class TestUnasked:
     def test_two_replies_to_one_command(self, codes: str, extra: str) -> None:
         """Without PIPELINING one command is out at a time, so a second reply in the same packet answers nothing."""
         pipeline = Pipeline(pipelining=False)
-        t = transaction()
+        t = transaction(recipients=2)
         pipeline.begin(t)
         *before, last = codes.split()
         talk(pipeline, " ".join(before))
@@ -190,7 +172,7 @@ class TestUnasked:
     @pytest.mark.parametrize("pipelining", [True, False])
     def test_one_reply_too_many_reaches_no_other_message(self, pipelining: bool) -> None:
         pipeline = Pipeline(pipelining=pipelining)
-        first, second = transaction("a"), transaction("b")
+        first, second = transaction("a", 2), transaction("b", 2)
         pipeline.begin(first)
         talk(pipeline, "250 250 250 354 250")
         pipeline.begin(second)
@@ -203,9 +185,9 @@ class TestUnasked:
     @pytest.mark.rule("SRV-17")
     def test_more_replies_than_commands_in_a_group(self) -> None:
         pipeline = Pipeline(pipelining=True)
-        t = transaction()
+        t = transaction(recipients=2)
         pipeline.begin(t)
-        list(writes(pipeline))
+        writes(pipeline)
         for code in ("250", "250", "250", "354"):
             pipeline.receive(Reply.of(code))
         with pytest.raises(ProtocolViolation, match="before the end of the data"):
@@ -218,9 +200,9 @@ class TestUnasked:
     @pytest.mark.parametrize("code", ["552 5.3.4 too big", "452 4.3.1 disk full"])
     def test_a_refusal_while_content_is_written_is_believed(self, code: str) -> None:
         pipeline = Pipeline(pipelining=True)
-        t = transaction(body=LARGE)
+        t = transaction(recipients=2, body=LARGE)
         pipeline.begin(t)
-        list(writes(pipeline))
+        writes(pipeline)
         for early in ("250", "250", "250", "354"):
             pipeline.receive(Reply.of(early))
         pipeline.data_to_send()
@@ -235,9 +217,9 @@ class TestUnasked:
     @pytest.mark.parametrize("code", ["250", "354"])
     def test_acceptance_while_content_is_written_is_not(self, code: str) -> None:
         pipeline = Pipeline(pipelining=True)
-        t = transaction(body=LARGE)
+        t = transaction(recipients=2, body=LARGE)
         pipeline.begin(t)
-        list(writes(pipeline))
+        writes(pipeline)
         for early in ("250", "250", "250", "354"):
             pipeline.receive(Reply.of(early))
         pipeline.data_to_send()
@@ -249,7 +231,7 @@ class TestUnasked:
     @pytest.mark.rule("SRV-15")
     def test_one_reply_too_few_leaves_the_rest_unanswered(self) -> None:
         pipeline = Pipeline(pipelining=True)
-        t = transaction()
+        t = transaction(recipients=2)
         pipeline.begin(t)
         talk(pipeline, "250 250 250")
         assert pipeline.awaited is Phase.DATA

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from transactions import answer
 
 from mailpool.content import BytesContent
 from mailpool.results import Phase, Reply
@@ -25,11 +26,6 @@ def begun(*, chunking: bool = False, pipelining: bool = True, depth: int = 1) ->
 
 def writes(pipeline: Pipeline) -> bytes:
     return b"".join(iter(pipeline.data_to_send, b""))
-
-
-def answer(pipeline: Pipeline, codes: str) -> None:
-    for code in codes.split():
-        pipeline.receive(Reply.of(code))
 
 
 @both

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from transactions import talk, transaction
 
-from mailpool.content import BytesContent
 from mailpool.results import Phase, Reply
 from mailpool.smtp.pipeline import Pipeline
 from mailpool.smtp.replies import ProtocolViolation
-from mailpool.smtp.transaction import Transaction, Verdict
+from mailpool.smtp.transaction import Verdict
 
 M, R0, R1, D = b"MAIL FROM:<a@x>\r\n", b"RCPT TO:<0@a>\r\n", b"RCPT TO:<1@a>\r\n", b"DATA\r\n"
 CONTENT, DOT, RSET = b"hi\r\n.\r\n", b".\r\n", b"RSET\r\n"
 ALL = M + R0 + R1 + D
 ACCEPTED, REFUSED = Verdict.ACCEPTED, Verdict.REFUSED
 END = Phase.END_OF_DATA
-
-
-def transaction(name: str = "a", recipients: int = 2) -> Transaction:
-    rcpts = [b"RCPT TO:<%d@%s>\r\n" % (i, name.encode()) for i in range(recipients)]
-    return Transaction(b"MAIL FROM:<%s@x>\r\n" % name.encode(), rcpts, BytesContent(b"hi\r\n"), name)
-
-
-def talk(pipeline: Pipeline, codes: str) -> list[bytes]:
-    """Hand in replies one by one, writing before each and after the last; returns the writes."""
-    sent = list(iter(pipeline.data_to_send, b""))
-    for number, code in enumerate(codes.split()):
-        pipeline.receive(Reply.of(f"{code} reply {number}"))
-        sent += iter(pipeline.data_to_send, b"")
-    return sent
 
 
 # With PIPELINING: replies; writes; verdict, phase, number of the reply that decided (None: the refused recipients did);
@@ -95,7 +81,7 @@ def test_every_refusal(
         return Reply.of(f"{codes.split()[number]} reply {number}")
 
     pipeline = Pipeline(pipelining=pipelining)
-    t = transaction()
+    t = transaction(recipients=2)
     pipeline.begin(t)
     assert talk(pipeline, codes) == sent
     assert pipeline.finished == [t]
@@ -133,12 +119,12 @@ class TestOutOfPlace:
     )
     def test_every_stage(self, pipelining: bool, before: str, code: str, words: str | None) -> None:
         pipeline = Pipeline(pipelining=pipelining)
-        t = transaction()
+        t = transaction(recipients=2)
         pipeline.begin(t)
         talk(pipeline, before)
         if words is None:
             pipeline = Pipeline(pipelining=True)
-            pipeline.begin(t := transaction())
+            pipeline.begin(t := transaction(recipients=2))
             talk(pipeline, f"{before} 554")
             words = "RSET was answered"
         with pytest.raises(ProtocolViolation, match=words):
@@ -147,14 +133,14 @@ class TestOutOfPlace:
 
     def test_data_believed_but_with_success(self) -> None:
         pipeline = Pipeline(pipelining=True)
-        pipeline.begin(transaction())
+        pipeline.begin(transaction(recipients=2))
         with pytest.raises(ProtocolViolation, match="DATA was answered 250"):
             talk(pipeline, "250 550 550 250")
 
     def test_mail_refused_and_a_recipient_taken(self) -> None:
         """The server has kept the sender of the message before: nothing it takes now is ours to believe."""
         pipeline = Pipeline(pipelining=True)
-        t = transaction()
+        t = transaction(recipients=2)
         pipeline.begin(t)
         with pytest.raises(ProtocolViolation, match="MAIL was refused"):
             talk(pipeline, "550 250")
@@ -164,7 +150,7 @@ class TestOutOfPlace:
     @pytest.mark.parametrize("code", ["500", "421", "451", "354"])
     def test_rset_refused(self, code: str) -> None:
         pipeline = Pipeline(pipelining=True)
-        t = transaction()
+        t = transaction(recipients=2)
         pipeline.begin(t)
         talk(pipeline, "250 250 250 554")
         assert pipeline.awaited is Phase.RSET
@@ -178,7 +164,7 @@ class TestRset:
     @pytest.mark.rule("P-05")
     def test_with_pipelining_the_next_message_travels_with_it(self) -> None:
         pipeline = Pipeline(pipelining=True)
-        pipeline.begin(transaction())
+        pipeline.begin(transaction(recipients=2))
         list(iter(pipeline.data_to_send, b""))
         for code in ("250", "550", "550", "503"):
             pipeline.receive(Reply.of(code))
@@ -193,7 +179,7 @@ class TestRset:
 
     def test_without_it_the_next_message_waits_for_its_answer(self) -> None:
         pipeline = Pipeline(pipelining=False)
-        pipeline.begin(transaction())
+        pipeline.begin(transaction(recipients=2))
         assert talk(pipeline, "250 550 550")[-1] == RSET
         assert not pipeline.can_begin
         talk(pipeline, "250")
@@ -202,7 +188,7 @@ class TestRset:
     @pytest.mark.rule("DAT-12")
     def test_with_pipelining_the_next_message_travels_with_the_lone_dot(self) -> None:
         pipeline = Pipeline(pipelining=True)
-        first, second = transaction(), transaction("b", 1)
+        first, second = transaction(recipients=2), transaction("b", 1)
         pipeline.begin(first)
         list(iter(pipeline.data_to_send, b""))
         for code in ("250", "550", "550", "354"):

@@ -2,39 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-import email.policy
-from email.message import EmailMessage
-from email.parser import BytesParser
 from typing import Any
 
 import pytest
-
-from mailpool.message import Sealed, seal
-
-NOW = datetime.datetime(2026, 1, 5, 9, 30, 7, tzinfo=datetime.UTC)
-TOKEN = "0123456789abcdef"
-FROM_TO: dict[str, Any] = {"from": "a@x.example", "to": "b@y.example"}
-
-
-def sealed(**fields: Any) -> Sealed:
-    return seal(FROM_TO | fields, now=NOW, token=lambda: TOKEN)
-
-
-def octets(result: Sealed) -> bytes:
-    return b"".join(result.content.blocks())
-
-
-def parsed(result: Sealed) -> EmailMessage:
-    message = BytesParser(EmailMessage, policy=email.policy.default).parsebytes(octets(result))
-    for part in message.walk():
-        assert not part.defects
-    return message
-
-
-def shape(part: Any) -> Any:
-    kind = part.get_content_type()
-    return (kind, [shape(child) for child in part.iter_parts()]) if part.is_multipart() else kind
+from sealing import octets, parsed, sealed, shape
 
 
 @pytest.mark.parametrize(
