@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from connect_proxy import ConnectProxy
+from messages import mail
 
 from mailpool import (
     ConfigurationError,
@@ -29,15 +30,6 @@ ACCOUNTS = {"me": "mail-secret"}
 LOGIN = "you:proxy-secret@"
 BASIC = b"Proxy-Authorization: Basic eW91OnByb3h5LXNlY3JldA==\r\n"
 OK = b"HTTP/1.1 200 Connection established\r\n\r\n"
-
-
-def mail(number: int = 0) -> dict[str, Any]:
-    return {
-        "from": "from@example.org",
-        "to": "to@example.org",
-        "text": "hello\n",
-        "message_id": f"<{number}@example.org>",
-    }
 
 
 def ends(proxy: Any) -> dict[str, Any]:

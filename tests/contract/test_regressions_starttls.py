@@ -7,21 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from messages import mail
 
 from mailpool import Phase, SendError, SendResult, TLSFailed, create_transport
 from mailpool.testing import Authority, Fault, ScriptedServer, close, raw, reset, stall
 
 ALERT = raw(b"\x15\x03\x01\x00\x02\x02\x28", close())
 BREAKS = [stall(), reset(), close(), ALERT]
-
-
-def mail(number: int) -> dict[str, Any]:
-    return {
-        "from": "from@example.org",
-        "to": "to@example.org",
-        "text": "hello\n",
-        "message_id": f"<{number}@example.org>",
-    }
 
 
 def breaking(authority: Authority, do: Any, times: int | None) -> ScriptedServer:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from messages import mail
 
 from mailpool import (
     AuthenticationFailed,
@@ -37,15 +38,6 @@ from mailpool.testing import (
 HERE = "127.0.0.1"
 ACCOUNTS = {"me": "s3cr3t-of-me", "you": "s3cr3t-of-you"}
 SCRAM = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN"]
-
-
-def mail(number: int = 0) -> dict[str, Any]:
-    return {
-        "from": "a@example.org",
-        "to": "b@example.org",
-        "text": "hi\n",
-        "message_id": f"<{number}@x.example>",
-    }
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from messages import ends, mail
 
 from mailpool import (
     ConnectionFailed,
@@ -36,16 +36,6 @@ from mailpool.testing import (
 )
 
 HERE = "127.0.0.1"
-
-
-def mail(number: int, **fields: Any) -> dict[str, Any]:
-    usual = {"from": "from@example.org", "to": "to@example.org", "text": "hello\n"}
-    return {**usual, "message_id": f"<{number}@example.org>", **fields}
-
-
-async def ends(*sends: Awaitable[Any]) -> list[Any]:
-    async with asyncio.timeout(200):
-        return await asyncio.gather(*sends, return_exceptions=True)
 
 
 def numbers(server: ScriptedServer) -> list[int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import warnings
-from collections.abc import Awaitable
 from typing import Any
 
 import pytest
+from messages import ends, mail
 
 from mailpool import (
     DeliveryUncertain,
@@ -39,15 +39,6 @@ MODES = ["implicit", "starttls"]
 ACCOUNTS = {"me": "secret", "you": "secret"}
 
 
-def mail(number: int) -> dict[str, Any]:
-    return {
-        "from": "from@example.org",
-        "to": "to@example.org",
-        "text": "hello\n",
-        "message_id": f"<{number}@example.org>",
-    }
-
-
 def transport_to(server: Any, mode: str, authority: Authority, **options: Any) -> Any:
     usual = {
         "host": HERE,
@@ -57,11 +48,6 @@ def transport_to(server: Any, mode: str, authority: Authority, **options: Any) -
         "tls": authority.client_context(),
     }
     return create_transport(**{**usual, **options})
-
-
-async def ends(*sends: Awaitable[Any]) -> list[Any]:
-    async with asyncio.timeout(200):
-        return await asyncio.gather(*sends, return_exceptions=True)
 
 
 def scripted(authority: Authority, mode: str, *names: str, **options: Any) -> ScriptedServer:
