@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from tests.interop.servers.debian import Unpacked, unpacked
+from tests.interop.servers.postfix_files import Unpacked, unpacked
 from tests.interop.servers.real_server import NotAvailable, cache_folder
 
 __all__ = ["NotAvailable", "Unpacked", "unpacked"]

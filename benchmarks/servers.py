@@ -130,10 +130,7 @@ class Real:
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, cores()[0])  # its processes inherit it
         try:
-            self._server.start()
-        except BaseException:
-            self._server.stop()
-            raise
+            self._server.__enter__()
         finally:
             os.sched_setaffinity(0, before)
         self.port = self._server.port
@@ -148,7 +145,7 @@ class Real:
             raise BenchmarkError(f"the client counts {accepted} accepted, {self.label} {counted}")
 
     def stop(self) -> None:
-        self._server.stop()
+        self._server.__exit__()
 
 
 AnyServer = Sink | SmtpSink | Real

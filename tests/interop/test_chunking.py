@@ -8,8 +8,9 @@ import ssl
 from typing import Any
 
 import pytest
+from running import running
 from scenarios import most_handshakes
-from servers import NotAvailable, Postfix
+from servers import Postfix
 
 import mailpool
 
@@ -24,7 +25,7 @@ MOST_RESETS = 12
 @pytest.fixture
 def postfix_that_refuses(authority: Any) -> Any:
     """A Postfix that refuses recipients whose local part starts with refused."""
-    server = Postfix(
+    postfix = Postfix(
         authority,
         {
             "smtpd_recipient_restrictions": "check_recipient_access "
@@ -35,12 +36,7 @@ def postfix_that_refuses(authority: Any) -> Any:
             "smtpd_hard_error_limit": "10000",
         },
     )
-    try:
-        server.__enter__()
-    except NotAvailable as reason:
-        pytest.skip(str(reason))
-    yield server
-    server.stop()
+    yield from running(postfix)
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from servers import NodeSmtpServer, NotAvailable
+from running import running
+from servers import NodeSmtpServer
 from servers.token_server import TokenServer
 
 import mailpool
@@ -15,22 +16,17 @@ from mailpool.testing import Authority
 pytestmark = pytest.mark.interop
 
 
-async def test_a_thousand_messages_with_tokens_of_which_the_first_is_refused(
-    authority: Authority,
-) -> None:
+@pytest.fixture
+def server(authority: Authority) -> Iterator[NodeSmtpServer]:
+    """One whose password is a token."""
     server = NodeSmtpServer(authority)
     server.password = "ya29.a-token_as/they+look=="
-    try:
-        server.__enter__()
-    except NotAvailable as reason:
-        pytest.skip(str(reason))
-    try:
-        await _send_a_thousand(server, authority)
-    finally:
-        server.stop()
+    yield from running(server)
 
 
-async def _send_a_thousand(server: Any, authority: Authority) -> None:
+async def test_a_thousand_messages_with_tokens_of_which_the_first_is_refused(
+    server: NodeSmtpServer, authority: Authority
+) -> None:
     right = {"token": {"access_token": server.password}}
     async with TokenServer(authority.server_context("127.0.0.1"), {}, right) as tokens:
         heard: list[tuple[str, float | None]] = []

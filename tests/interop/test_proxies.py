@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from running import running
 from scenarios import most_handshakes
-from servers import NotAvailable
 from servers.proxies import PASSWORD, USER, Dante, RealProxy, Tinyproxy, TinyproxyBehindTLS
 
 from mailpool import ConnectionFailed, Phase, ProxyFailed, create_transport
@@ -21,15 +21,6 @@ pytestmark = pytest.mark.interop
 HERE = "127.0.0.1"
 MESSAGES = 1_000
 LOGIN = f"{USER}:{PASSWORD}@"
-
-
-def running(proxy: RealProxy) -> Iterator[RealProxy]:
-    try:
-        proxy.__enter__()
-    except NotAvailable as reason:
-        pytest.skip(str(reason))
-    yield proxy
-    proxy.__exit__()
 
 
 @pytest.fixture

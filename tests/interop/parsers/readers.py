@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from servers import NotAvailable
-from servers.debian import downloaded
 from servers.npm import installed
+from servers.packages import unpack
 from servers.real_server import once
 
 from .reading import Part, People, Read, Reader, from_json, mailbox
@@ -163,7 +163,7 @@ def _mailparser() -> Path:
 
 @once
 def _email_mime() -> Path:
-    return downloaded("debian-email-mime", EmailMime.packages)
+    return unpack("debian-email-mime", EmailMime.packages)
 
 
 READERS: tuple[Reader, ...] = (StandardLibrary(), Mailparser(), EmailMime())

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
 import os
-import socket
-import subprocess
-import tempfile
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
-from . import sessions
+from .daemon import Daemon
 from .packages import unpack
 from .real_server import NotAvailable, once
 
@@ -67,29 +63,56 @@ username_attribute = email
 """
 
 
-class DovecotAuthentication:
+class Dovecot(Daemon):
+    """Has the mailboxes in ``mail`` and its sockets in ``run``, below its home."""
+
+    def run(
+        self,
+        root: Path,
+        configuration: str,
+        answers_at: tuple[str, int] | Path,
+        before: Sequence[str | Path] = (),
+    ) -> None:
+        """Start a Dovecot that was unpacked to ``root``; ``{root}`` and ``{home}`` are filled into its configuration.
+
+        :param before: a command that runs the one that follows it
+        :raises NotAvailable: it takes root
+        """
+        if os.geteuid() != 0:
+            raise NotAvailable("Dovecot starts its programs under several accounts, which takes root")
+        for folder in ("run", "mail"):
+            (self.home / folder).mkdir()
+        shutil.chown(self.home / "mail", "news", "news")
+        libraries = root / "usr" / "lib" / "dovecot"
+        path = self.home / "dovecot.conf"
+        path.write_text(configuration.format(home=self.home, root=root))
+        # By itself it looks for doveconf where it would be installed; this is what doveconf then does.
+        begin = [root / "usr/bin/doveconf", "-f", "service=master", "-c", path, "-m", "master", "-e"]
+        folders = (libraries, libraries / "modules", libraries / "modules" / "old-stats")
+        self._run(
+            [*before, *begin, root / "usr/sbin/dovecot", "-F", "-c", path],
+            {"LD_LIBRARY_PATH": os.pathsep.join(map(str, folders))},
+            answers_at,
+        )
+
+
+class DovecotAuthentication(Dovecot):
     """``settings`` are what Postfix has to be told to ask it."""
 
     def __init__(self, user: str, password: str) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-")
-        self.home = Path(self._home.name)
-        self.home.chmod(0o755)
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__("dovecot")
         self._login = f"{user}:{{PLAIN}}{password}\n"
-        self.settings = {"smtpd_sasl_type": "dovecot", "smtpd_sasl_path": str(self.home / "run" / "sasl")}
+        self._socket = self.home / "run" / "sasl"
+        self.settings = {"smtpd_sasl_type": "dovecot", "smtpd_sasl_path": str(self._socket)}
 
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._process is not None:
-            end(self._process)
-        self._home.cleanup()
+    def start(self) -> None:
+        root = _unpacked()
+        key = self.home / "keys" / "default" / "HS256" / "default"
+        key.parent.mkdir(parents=True)
+        key.write_bytes(base64.b64encode(_KEY))
+        (self.home / "users").write_text(self._login)
+        (self.home / "oauth2.conf").write_text(_OAUTH2.format(home=self.home))
+        self.run(root, _CONFIGURATION, self._socket)
 
     @staticmethod
     def token(user: str, *, lives: float = 600.0, key: bytes = _KEY) -> str:
@@ -101,63 +124,6 @@ class DovecotAuthentication:
         )
         signed = b".".join(_base64url(json.dumps(part).encode()) for part in parts)
         return (signed + b"." + _base64url(hmac.digest(key, signed, hashlib.sha256))).decode()
-
-    def _start(self) -> None:
-        root = _unpacked()
-        key = self.home / "keys" / "default" / "HS256" / "default"
-        key.parent.mkdir(parents=True)
-        key.write_bytes(base64.b64encode(_KEY))
-        (self.home / "run").mkdir()
-        (self.home / "users").write_text(self._login)
-        (self.home / "oauth2.conf").write_text(_OAUTH2.format(home=self.home))
-        self._process = run_dovecot(root, self.home, _CONFIGURATION)
-        wait_for(self.home / "run" / "sasl", self._process, self.home)
-
-
-def run_dovecot(
-    root: Path, home: Path, configuration: str, before: Sequence[str | Path] = ()
-) -> subprocess.Popen[bytes]:
-    """Start a Dovecot that was unpacked to ``root``; ``{root}`` and ``{home}`` are filled into its configuration.
-
-    :param before: a command that runs the one that follows it
-    :raises NotAvailable: it takes root
-    """
-    if os.geteuid() != 0:
-        raise NotAvailable("Dovecot starts its programs under several accounts, which takes root")
-    libraries = root / "usr" / "lib" / "dovecot"
-    path = home / "dovecot.conf"
-    path.write_text(configuration.format(home=home, root=root))
-    program = root / "usr" / "sbin" / "dovecot"
-    # By itself it looks for doveconf where it would be installed; this is what doveconf then does.
-    begin = [root / "usr/bin/doveconf", "-f", "service=master", "-c", path, "-m", "master", "-e"]
-    folders = (libraries, libraries / "modules", libraries / "modules" / "old-stats")
-    with (home / "output").open("wb") as output:
-        return subprocess.Popen(
-            [*before, *begin, program, "-F", "-c", path],
-            env={"PATH": os.defpath, "LD_LIBRARY_PATH": os.pathsep.join(map(str, folders))},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End Dovecot and its programs. Asked politely, it would take a second; and nothing of it is to be kept."""
-    sessions.kill(process.pid)
-    process.wait()
-
-
-def wait_for(path: Path, process: subprocess.Popen[bytes], home: Path) -> None:
-    """Wait until Dovecot listens on a Unix socket."""
-    deadline = time.monotonic() + 200
-    while True:
-        with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
-            connection.connect(str(path))
-            return
-        if time.monotonic() > deadline or process.poll() is not None:
-            raise RuntimeError(f"Dovecot did not start\n{(home / 'output').read_text()}")
-        time.sleep(0.05)
 
 
 def _base64url(octets: bytes) -> bytes:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import email
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
-from typing import Self
 
-from .dovecot import end, run_dovecot, wait_for
+from .dovecot import Dovecot
 from .packages import unpack
 from .real_server import Delivery, NotAvailable, once
 
@@ -67,42 +65,22 @@ userdb {{
 _USER = "{name}@example.org:{{PLAIN}}x:news:news::{home}/mail/{name}::userdb_quota_rule=*:bytes={quota}\n"
 
 
-class DovecotLmtp:
+class DovecotLmtp(Dovecot):
     """``ann``, ``bob`` and ``eve`` at ``example.org`` have mailboxes; ``full`` has one that takes 1,000 octets.
 
     ``socket`` is where it listens.
     """
 
     def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-lmtp-")
-        self.home = Path(self._home.name)
-        self.home.chmod(0o755)
+        super().__init__("dovecot-lmtp")
         self.socket = self.home / "run" / "lmtp"
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        try:
-            root = _unpacked()
-            for folder in ("run", "mail"):
-                (self.home / folder).mkdir()
-            shutil.chown(self.home / "mail", "news", "news")
-            quotas = {"ann": 10**8, "bob": 10**8, "eve": 10**8, "full": 1_000}
-            (self.home / "users").write_text(
-                "".join(
-                    _USER.format(name=name, home=self.home, quota=bound) for name, bound in quotas.items()
-                )
-            )
-            self._process = run_dovecot(root, self.home, _CONFIGURATION, as_if_installed(root))
-            wait_for(self.socket, self._process, self.home)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._process is not None:
-            end(self._process)
-        self._home.cleanup()
+    def start(self) -> None:
+        root = _unpacked()
+        quotas = {"ann": 10**8, "bob": 10**8, "eve": 10**8, "full": 1_000}
+        users = (_USER.format(name=name, home=self.home, quota=bound) for name, bound in quotas.items())
+        (self.home / "users").write_text("".join(users))
+        self.run(root, _CONFIGURATION, self.socket, as_if_installed(root))
 
     def deliveries(self) -> list[Delivery]:
         """What is in the mailboxes."""
@@ -111,11 +89,6 @@ class DovecotLmtp:
             message = email.message_from_bytes(path.read_bytes())
             found.append(Delivery(str(message["Message-ID"]), path.parts[-3]))
         return sorted(found)
-
-    def log(self) -> str:
-        """What it wrote about itself."""
-        path = self.home / "log"
-        return path.read_text() if path.exists() else ""
 
 
 def as_if_installed(root: Path) -> list[str | Path]:

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from pathlib import Path
-from typing import Self
 
-from .dovecot import end, run_dovecot
+from .dovecot import Dovecot
 from .dovecot_lmtp import as_if_installed
 from .packages import unpack
 from .real_server import free_port, once
@@ -67,57 +61,22 @@ userdb {{{{
 """
 
 
-class DovecotSubmission:
+class DovecotSubmission(Dovecot):
     """Listens on ``host`` and ``port`` for ``username`` with ``password``, and relays to a port of this machine."""
 
     host = "127.0.0.1"
     username, password = "me", "secret"
 
     def __init__(self, relay: int) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="mailpool-dovecot-submission-")
-        self.home = Path(self._home.name)
-        self.home.chmod(0o755)
+        super().__init__("dovecot-submission")
         self.port = free_port()
         self._relay = relay
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        try:
-            root = _unpacked()
-            for folder in ("run", "mail"):
-                (self.home / folder).mkdir()
-            shutil.chown(self.home / "mail", "news", "news")
-            (self.home / "users").write_text(f"{self.username}:{{PLAIN}}{self.password}\n")
-            configuration = _CONFIGURATION.format(relay=self._relay, port=self.port)
-            self._process = run_dovecot(root, self.home, configuration, as_if_installed(root))
-            self._wait(self._process)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._process is not None:
-            end(self._process)
-        self._home.cleanup()
-
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + 200
-        while True:
-            try:
-                socket.create_connection((self.host, self.port), 5).close()
-                return
-            except ConnectionRefusedError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise RuntimeError(
-                        f"Dovecot did not start\n{(self.home / 'output').read_text()}"
-                    ) from None
-                time.sleep(0.05)
-
-    def log(self) -> str:
-        """What it wrote about itself."""
-        path = self.home / "log"
-        return path.read_text() if path.exists() else ""
+    def start(self) -> None:
+        root = _unpacked()
+        (self.home / "users").write_text(f"{self.username}:{{PLAIN}}{self.password}\n")
+        configuration = _CONFIGURATION.format(relay=self._relay, port=self.port)
+        self.run(root, configuration, (self.host, self.port), as_if_installed(root))
 
 
 @once

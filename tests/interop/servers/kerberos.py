@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
-from typing import Self
 
+from .daemon import Daemon
 from .packages import run, unpack
-from .real_server import NotAvailable, cache_folder, free_port, once
+from .real_server import NotAvailable, alone, cache_folder, free_port, once
 
 PACKAGES = (
     "krb5-kdc",
@@ -36,7 +33,7 @@ REALM = "MAILPOOL.EXAMPLE"
 _LIBRARIES = ("gssapi_krb5", "krb5", "k5crypto", "krb5support", "com_err")
 
 
-class Realm:
+class Realm(Daemon):
     """A realm with one user and the service ``smtp`` on ``localhost``.
 
     ``environment``  what clients and servers of the realm have to be told
@@ -47,10 +44,7 @@ class Realm:
     password = "correct horse"
 
     def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="mailpool-kerberos-")
-        self.home = Path(self._home.name)
-        self.home.chmod(0o755)
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__("kerberos")
         self._root = unpacked()
         self._libraries = next(self._root.glob("usr/lib/*/libkdb5.so.10")).parent
         self.sasl_path = self._libraries / "sasl2"
@@ -60,20 +54,6 @@ class Realm:
             "KRB5_KTNAME": f"FILE:{self.keytab}",
             "KRB5CCNAME": f"FILE:{self.home / 'tickets'}",
         }
-
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(200)
-        self._home.cleanup()
 
     def tell(self, program: str, *arguments: str, said: str | None = None) -> None:
         """Run one of the realm's programs; ``said`` is its input."""
@@ -114,7 +94,7 @@ class Realm:
             **self.environment,
         }
 
-    def _start(self) -> None:
+    def start(self) -> None:
         port = free_port()
         (self.home / "krb5.conf").write_text(
             f"[libdefaults]\ndefault_realm = {REALM}\ndns_lookup_kdc = false\ndns_lookup_realm = false\n"
@@ -134,22 +114,9 @@ class Realm:
         self.tell("kadmin.local", "-r", REALM, "-q", "addprinc -randkey smtp/localhost")
         self.tell("kadmin.local", "-r", REALM, "-q", f"ktadd -k {self.keytab} smtp/localhost")
         self.keytab.chmod(0o644)
-        self._process = subprocess.Popen(
-            [self._root / "usr/sbin/krb5kdc", "-n", "-r", REALM],
-            env=self._own_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        self._run(
+            [self._root / "usr/sbin/krb5kdc", "-n", "-r", REALM], self._own_environment(), ("127.0.0.1", port)
         )
-        deadline = time.monotonic() + 200
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=5).close()
-                break
-            except OSError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise RuntimeError("krb5kdc did not start") from None
-                time.sleep(0.05)
         self.tell("kinit", f"{self.user}@{REALM}", said=self.password + "\n")
 
 
@@ -166,8 +133,13 @@ def client() -> Path:
     root, cache = unpacked(), cache_folder("kerberos")
     # Built for one version of Python.
     folder = cache / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    if folder.exists():
-        return folder
+    with alone(cache):
+        if not folder.exists():
+            _build(folder, root, cache)
+    return folder
+
+
+def _build(folder: Path, root: Path, cache: Path) -> None:
     links = cache / "links"
     links.mkdir(exist_ok=True)
     multiarch = next(root.glob("usr/lib/*/libkdb5.so.10")).parent.name
@@ -198,4 +170,3 @@ def client() -> Path:
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(fresh)]
     run(cache, *install, "gssapi>=1.8", "krb5>=0.5", "decorator", environment=environment)
     fresh.rename(folder)
-    return folder

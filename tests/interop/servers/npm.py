@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import subprocess
 from pathlib import Path
 
-from .real_server import NotAvailable, cache_folder
+from .real_server import NotAvailable, alone, cache_folder
 
 
 def installed(name: str, package: str, version: str, *options: str) -> Path:
@@ -19,8 +18,7 @@ def installed(name: str, package: str, version: str, *options: str) -> Path:
     """
     folder = cache_folder(name)
     modules = folder / "node_modules"
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(folder):
         if not (modules / package / "package.json").exists():
             npm = shutil.which("npm")
             if npm is None:

@@ -1,50 +1,40 @@
-"""Single packages of Debian, unpacked into a cache folder of their own. Nothing in the system changes."""
+"""Debian's packages, unpacked into folders of their own in the cache. Nothing in the system changes."""
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from .real_server import NotAvailable, cache_folder
+from .real_server import NotAvailable, alone, cache_folder
 
 
-def unpack(name: str, packages: Sequence[str]) -> Path:
-    """The folder with the files of ``packages``, without what they depend on; fetched if it is not in the cache.
+def unpack(name: str, packages: Sequence[str], *, with_needs: bool = False) -> Path:
+    """The folder with the files of ``packages``; fetched if it is not in the cache.
 
     :param name: of the cache folder
+    :param with_needs: also what they depend on and the system lacks
     :raises NotAvailable: they cannot be had here
     """
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
             raise NotAvailable(f"this system has no {tool}, so that {packages[0]} cannot be fetched")
     folder = cache_folder(name)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # other test runs stay out while the cache is filled
+    with alone(folder):
         root = folder / "root"
         if not root.exists():
             # Only a complete tree gets the name that is looked for.
             fresh = folder / "unpacking"
             shutil.rmtree(fresh, ignore_errors=True)
-            for archive in _fetch(folder, packages):
+            for archive in _fetch_with_needs(folder, packages) if with_needs else _fetch(folder, packages):
                 run(folder, "dpkg", "--extract", str(archive), str(fresh))
             fresh.rename(root)
     return root
 
 
 def _fetch(folder: Path, packages: Sequence[str]) -> list[Path]:
-    (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
-    # No lock, list or cache of the system is touched.
-    private = [
-        option
-        for setting in ("Debug::NoLocking=1", f"Dir::State::lists={folder / 'lists'}", f"Dir::Cache={folder}",
-                        "APT::Sandbox::User=", "Acquire::Retries=2")
-        for option in ("-o", setting)
-    ]  # fmt: skip
-    run(folder, "apt-get", *private, "update")
-    run(folder, "apt-get", *private, "download", *packages)
+    _apt(folder, "download", *packages)
     found = sorted(folder.glob("*.deb"))
     if len(found) < len(packages):
         raise NotAvailable(
@@ -53,8 +43,38 @@ def _fetch(folder: Path, packages: Sequence[str]) -> list[Path]:
     return found
 
 
+def _fetch_with_needs(folder: Path, packages: Sequence[str]) -> list[Path]:
+    plan = ["--yes", "--no-install-recommends", "--reinstall", "--download-only", "install", *packages]
+    _apt(folder, *plan)
+    found = sorted((folder / "archives").glob("*.deb"))
+    if not any(archive.name.startswith(f"{packages[0]}_") for archive in found):
+        raise NotAvailable(f"apt-get fetched no package {packages[0]}")
+    return found
+
+
+def _apt(folder: Path, *command: str) -> None:
+    archives = folder / "archives"
+    for needed in (archives / "partial", folder / "lists" / "partial"):
+        needed.mkdir(parents=True, exist_ok=True)
+    private = [
+        option
+        for setting in (
+            # No lock, list, cache or state of the system is touched, so that any user can do this.
+            "Debug::NoLocking=1",
+            f"Dir::State::lists={folder / 'lists'}",
+            f"Dir::Cache={folder}",
+            f"Dir::Cache::archives={archives}",
+            "APT::Sandbox::User=",
+            "Acquire::Retries=2",
+        )
+        for option in ("-o", setting)
+    ]
+    run(folder, "apt-get", *private, "update")
+    run(folder, "apt-get", *private, *command)
+
+
 def run(folder: Path, *command: str, environment: dict[str, str] | None = None) -> None:
-    """Run a program to its end. ``NotAvailable`` with its last words if it fails."""
+    """Run a program to its end in a folder of the cache. ``NotAvailable`` with its last words if it fails."""
     done = subprocess.run(
         command,
         cwd=folder,
@@ -67,4 +87,4 @@ def run(folder: Path, *command: str, environment: dict[str, str] | None = None) 
     )
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise NotAvailable(f"{command[0]} failed: {' '.join(reason)}")
+        raise NotAvailable(f"{command[0]} could not fill {folder}: {' '.join(reason)}")

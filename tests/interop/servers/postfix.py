@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from . import sessions
-from .debian import Unpacked, unpacked
+from .postfix_files import Unpacked, unpacked
 from .real_server import Delivery, NotAvailable, RealServer, free_port
 
 # Postfix wants three different accounts of its own. These are on every Debian, and nothing else runs under them.

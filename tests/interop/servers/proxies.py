@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import abc
 import os
-import socket
 import subprocess
-import tempfile
-import time
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from mailpool.testing import Authority
 
-from . import sessions
+from .daemon import Daemon
 from .packages import unpack
 from .real_server import NotAvailable, free_port, once
 
@@ -54,67 +51,20 @@ key = {key}
 """
 
 
-class RealProxy(abc.ABC):
-    """A proxy in a process of its own, which can be stopped and started again at the same port."""
+class RealProxy(Daemon):
+    """A proxy, which can be stopped and started again at the same port."""
 
     def __init__(self) -> None:
-        self._home = tempfile.TemporaryDirectory(prefix="mailpool-proxy-")
-        self.home = Path(self._home.name)
+        super().__init__("proxy")
         self.home.chmod(0o777)  # some give up their privileges, and still write their log
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
 
     @abc.abstractmethod
     def command(self) -> tuple[list[str], dict[str, str]]:
         """What to run, and in which environment; ``NotAvailable`` if it cannot be had."""
 
     def start(self) -> None:
-        command, environment = self.command()
-        with (self.home / "output").open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                env={"PATH": os.defpath, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + 200
-        while True:
-            try:
-                socket.create_connection((HERE, self.port), timeout=5).close()
-                return
-            except OSError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise RuntimeError(f"{command[0]} did not start\n{self.log()}") from None
-                time.sleep(0.05)
-
-    def stop(self) -> None:
-        """End it and all its connections."""
-        if self._process is not None:
-            # It works with several processes, which are of its session and of no other, and hold its port.
-            sessions.kill(self._process.pid)
-            self._process.wait(200)
-            self._process = None
-
-    def log(self) -> str:
-        return "\n".join(
-            path.read_text(errors="replace")
-            for name in ("output", "log")
-            if (path := self.home / name).exists()
-        )
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()
-        self._home.cleanup()
+        self._run(*self.command(), (HERE, self.port))
 
 
 class Dante(RealProxy):

@@ -15,11 +15,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from mailpool.testing import Authority
 
 from . import sessions
+from .daemon import Daemon
 from .small_disk import NotAvailable, SmallDisk
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Delivery(NamedTuple):
     recipient: str
 
 
-class RealServer(abc.ABC):
+class RealServer(Daemon):
     """A server in a process of its own, which may start others: all are of a session of their own.
 
     ``tls``       ``"starttls"``, ``"implicit"`` or ``None``
@@ -82,36 +83,27 @@ class RealServer(abc.ABC):
     password = "correct horse"
 
     def __init__(self, authority: Authority) -> None:
+        super().__init__(type(self).__name__.lower())
         self._authority = authority
-        self._home = tempfile.TemporaryDirectory(prefix=f"mailpool-{type(self).__name__.lower()}-")
-        self.home = Path(self._home.name)
-        # Some servers drop their privileges, and still have to come in.
-        self.home.chmod(0o755)
         self.ca_file = authority.write_ca(self.home / "ca.pem")
         self.port = 0
-        self._process: subprocess.Popen[bytes] | None = None
         self._sessions: list[int] = []
 
     def __repr__(self) -> str:
         return f"<{self.name} on {self.host}:{self.port}>"
 
     @abc.abstractmethod
-    def start(self) -> None:
-        """Start it and wait until it answers. ``NotAvailable`` if it cannot be had."""
-
-    @abc.abstractmethod
     def deliveries(self) -> list[Delivery]:
         """What was delivered so far, one entry for each recipient of each message; duplicates are there twice."""
 
     def stop(self) -> None:
-        """End it and all that it started, and remove everything it wrote."""
+        """End it and all that it started."""
         self._end()
         # Connections and deliveries may have programs of their own, which go on for a while, and write.
         for session in self._sessions:
             sessions.kill(session)
         if self.disk is not None:
             self.disk.end()
-        self._home.cleanup()
 
     def restart(self) -> None:
         """End it, and start it again on the same port, with all that it wrote. What it took stays counted."""
@@ -132,17 +124,6 @@ class RealServer(abc.ABC):
             if self._process.stdout is not None:
                 self._process.stdout.close()
             self._process = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()
 
     def wait_for_deliveries(self, count: int, timeout: float = 200.0) -> list[Delivery]:
         """Wait until so many deliveries are known, and return all. ``TimeoutError`` after seconds."""
@@ -225,6 +206,14 @@ def _own_ports() -> Iterator[int]:
             continue
         return itertools.cycle(range(begin, begin + _BLOCK))
     raise RuntimeError(f"{len(_PORTS) // _BLOCK} processes run tests on this machine at the same time")
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other test runs out while a folder of the cache is filled."""
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def cache_folder(name: str) -> Path:

@@ -8,7 +8,7 @@ import pwd
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from .debian import unpacked
+from .postfix_files import unpacked
 from .real_server import Delivery, NotAvailable, RealServer, free_port
 
 
