@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from .job import Job
 from .plan import Group, Plan, Ratio
@@ -205,6 +206,20 @@ REAL = [
     )
 ]
 
+
+def spread(title: str, runs: str, sizes: Sequence[int]) -> Ratio:
+    """CPU must not grow with a size: the most of these runs over the least."""
+    first, *others = (f"{runs}-{size}" for size in sizes)
+    return Ratio(
+        title=title, ours=first, theirs=None, others=others, measure="cpu", aim=1.2, most=True, kind="spread"
+    )
+
+
+def peak(title: str, run: str) -> Ratio:
+    """Memory has a bound, whatever is sent."""
+    return Ratio(title=title, ours=run, theirs=None, measure="peak", aim=80, most=True, kind="figure")
+
+
 RATIOS = [
     *(
         Ratio(
@@ -277,62 +292,11 @@ RATIOS = [
         aim=0.4,
         most=True,
     ),
-    Ratio(
-        title="peak memory, 1,000,000 through send_many, MB",
-        ours="million",
-        theirs=None,
-        measure="peak",
-        aim=80,
-        most=True,
-        kind="figure",
-    ),
-    Ratio(
-        title="peak memory, one message with a file of 1 GiB attached, MB",
-        ours="huge",
-        theirs=None,
-        measure="peak",
-        aim=80,
-        most=True,
-        kind="figure",
-    ),
-    Ratio(
-        title="CPU of the same, binary, against Base64",
-        ours="binary",
-        theirs="huge",
-        measure="cpu",
-        aim=1,
-        most=True,
-    ),
-    Ratio(
-        title="CPU per message, 1 to 50 connections: most over least",
-        ours="connections-1",
-        theirs=None,
-        others=[f"connections-{count}" for count in CONNECTIONS[1:]],
-        measure="cpu",
-        aim=1.2,
-        most=True,
-        kind="spread",
-    ),
-    Ratio(
-        title="the same of replay, which understands nothing",
-        ours="replay-connections-1",
-        theirs=None,
-        others=[f"replay-connections-{count}" for count in CONNECTIONS[1:]],
-        measure="cpu",
-        aim=1.2,
-        most=True,
-        kind="spread",
-    ),
-    Ratio(
-        title="CPU per message, 10 to 100,000 queued: most over least",
-        ours="queue-10",
-        theirs=None,
-        others=[f"queue-{count}" for count in QUEUES[1:]],
-        measure="cpu",
-        aim=1.2,
-        most=True,
-        kind="spread",
-    ),
+    peak("peak memory, 1,000,000 through send_many, MB", "million"),
+    peak("peak memory, one message with a file of 1 GiB attached, MB", "huge"),
+    spread("CPU per message, 1 to 50 connections: most over least", "connections", CONNECTIONS),
+    spread("the same of replay, which understands nothing", "replay-connections", CONNECTIONS),
+    spread("CPU per message, 10 to 100,000 queued: most over least", "queue", QUEUES),
 ]
 
 FULL = Plan(

@@ -41,10 +41,11 @@ def _run(*command: str | Path, what: str) -> None:
 
 
 def built(program: str) -> Path:
-    """A program of ``benchmarks/sink``, compiled when its source is newer."""
+    """A program of ``benchmarks/sink``, compiled when a source is newer."""
     source = HERE / "sink" / f"{program}.c"
     binary = cache_folder("bench") / program
-    if binary.exists() and binary.stat().st_mtime > source.stat().st_mtime:
+    newest = max(file.stat().st_mtime for file in (source, *source.parent.glob("*.h")))
+    if binary.exists() and binary.stat().st_mtime > newest:
         return binary
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:

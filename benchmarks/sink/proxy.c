@@ -5,17 +5,16 @@
  * many as over a real line: three for the TCP handshake and one for itself.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+#include "loopback.h"
 
 struct link;
 
@@ -191,25 +190,12 @@ int main(int count, char **words)
     delay = (int64_t)(atof(words[2]) * 1e6);
     bytes.last = &bytes.first;
     dials.last = &dials.first;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof here;
-    if (bind(listener, (struct sockaddr *)&here, size) || listen(listener, 512) ||
-        getsockname(listener, (struct sockaddr *)&here, &size)) {
-        perror("proxy");
-        return 1;
-    }
     poll_fd = epoll_create1(EPOLL_CLOEXEC);
     timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     static char parent, timer;
-    struct epoll_event wanted = {.events = EPOLLIN, .data.ptr = NULL};
-    epoll_ctl(poll_fd, EPOLL_CTL_ADD, listener, &wanted);
-    wanted.data.ptr = &parent;
-    epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &wanted);
-    wanted.data.ptr = &timer;
+    struct epoll_event wanted = {.events = EPOLLIN, .data.ptr = &timer};
     epoll_ctl(poll_fd, EPOLL_CTL_ADD, timer_fd, &wanted);
-    printf("{\"port\": %d}\n", ntohs(here.sin_port));
-    fflush(stdout);
+    int listener = listen_here(poll_fd, &parent);
     for (;;) {
         struct epoll_event events[256];
         int ready = epoll_wait(poll_fd, events, 256, -1);

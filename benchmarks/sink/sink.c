@@ -6,7 +6,6 @@
  * RCPT for a local part that begins with "refused" is answered 550.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -16,6 +15,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+#include "loopback.h"
 #ifdef WITH_TLS
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -276,22 +276,9 @@ int main(int count, char **words)
             return 2;
         }
     }
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof here;
-    if (bind(listener, (struct sockaddr *)&here, size) || listen(listener, 512) ||
-        getsockname(listener, (struct sockaddr *)&here, &size)) {
-        perror("sink");
-        return 1;
-    }
-    poll_fd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event wanted = {.events = EPOLLIN, .data.ptr = NULL};
-    epoll_ctl(poll_fd, EPOLL_CTL_ADD, listener, &wanted);
     static char parent;
-    wanted.data.ptr = &parent;
-    epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &wanted);
-    printf("{\"port\": %d}\n", ntohs(here.sin_port));
-    fflush(stdout);
+    poll_fd = epoll_create1(EPOLL_CLOEXEC);
+    int listener = listen_here(poll_fd, &parent);
     for (;;) {
         struct epoll_event events[256];
         int ready = epoll_wait(poll_fd, events, 256, -1);
