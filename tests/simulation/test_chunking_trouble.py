@@ -239,18 +239,24 @@ def test_chunking_an_early_refusal_fails_that_message_alone(play: Any, received:
     assert len(server.connections) == 1
 
 
+def impatient() -> ScriptedServer:
+    """It refuses a content that it has heard a part of, and does not read the rest."""
+
+    def enough(incident: Any) -> None:
+        incident.say("552 5.3.4 too large")
+        server.pause_reading()
+
+    fault = Fault(at="CONTENT", after=50_000, connection=0, do=enough)
+    server = ScriptedServer(capabilities=CHUNKING, faults=[fault])
+    return server
+
+
 @pytest.mark.rule("P-26")
 @pytest.mark.rule("P-14")
 def test_chunking_refused_early_and_not_read_any_more_holds_nothing_up_for_ever(
     play: Any, received: Any
 ) -> None:
-    def enough(incident: Any) -> None:
-        incident.say("552 5.3.4 too large")
-        server.pause_reading()
-
-    server = ScriptedServer(
-        capabilities=CHUNKING, faults=[Fault(at="CONTENT", after=50_000, connection=0, do=enough)]
-    )
+    server = impatient()
 
     async def story(relay: Any) -> None:
         relay.transporter.on("connection_lost", lambda error: server.resume_reading())
@@ -266,13 +272,7 @@ def test_chunking_refused_early_and_not_read_any_more_holds_nothing_up_for_ever(
 
 @pytest.mark.rule("P-29")
 def test_chunking_closing_in_the_midst_of_a_refused_content_writes_no_quit_into_it(play: Any) -> None:
-    def enough(incident: Any) -> None:
-        incident.say("552 5.3.4 too large")
-        server.pause_reading()
-
-    server = ScriptedServer(
-        capabilities=CHUNKING, faults=[Fault(at="CONTENT", after=50_000, connection=0, do=enough)]
-    )
+    server = impatient()
 
     async def story(relay: Any) -> None:
         assert isinstance(await relay.end(relay.send(1, text="word and word\n" * 100_000)), Rejected)

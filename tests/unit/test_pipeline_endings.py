@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from transactions import talk, transaction, writes
+from transactions import answer, talk, transaction, writes
 
 from mailpool.results import Phase, Reply
 from mailpool.smtp.pipeline import ONE_PIECE, Pipeline
@@ -13,6 +13,16 @@ from mailpool.smtp.transaction import Transaction, Verdict
 GOODBYE = Reply.of("421 4.3.2 closing")
 LARGE = b"x" * (ONE_PIECE + 1)
 UNSENT, UNCERTAIN = Verdict.UNSENT, Verdict.UNCERTAIN
+
+
+def permitted(body: bytes = b"hi\r\n") -> tuple[Pipeline, Transaction]:
+    """A transaction whose content may go out now."""
+    pipeline = Pipeline(pipelining=True)
+    t = transaction(recipients=2, body=body)
+    pipeline.begin(t)
+    writes(pipeline)
+    answer(pipeline, "250 250 250 354")
+    return pipeline, t
 
 
 @pytest.mark.rule("P-06")
@@ -116,12 +126,7 @@ class TestLostWithTwo:
         assert t.verdict is Verdict.REFUSED
 
     def test_while_content_is_written(self) -> None:
-        pipeline = Pipeline(pipelining=True)
-        t = transaction(recipients=2, body=LARGE)
-        pipeline.begin(t)
-        writes(pipeline)
-        for code in ("250", "250", "250", "354"):
-            pipeline.receive(Reply.of(code))
+        pipeline, t = permitted(LARGE)
         assert pipeline.data_to_send()
         assert pipeline.awaited is Phase.CONTENT
         assert pipeline.abandon() == [t]
@@ -184,12 +189,7 @@ class TestUnasked:
     @pytest.mark.rule("SRV-15")
     @pytest.mark.rule("SRV-17")
     def test_more_replies_than_commands_in_a_group(self) -> None:
-        pipeline = Pipeline(pipelining=True)
-        t = transaction(recipients=2)
-        pipeline.begin(t)
-        writes(pipeline)
-        for code in ("250", "250", "250", "354"):
-            pipeline.receive(Reply.of(code))
+        pipeline, t = permitted()
         with pytest.raises(ProtocolViolation, match="before the end of the data"):
             pipeline.receive(Reply.of("250"))
         assert pipeline.finished == []
@@ -199,12 +199,7 @@ class TestUnasked:
     @pytest.mark.rule("SRV-17")
     @pytest.mark.parametrize("code", ["552 5.3.4 too big", "452 4.3.1 disk full"])
     def test_a_refusal_while_content_is_written_is_believed(self, code: str) -> None:
-        pipeline = Pipeline(pipelining=True)
-        t = transaction(recipients=2, body=LARGE)
-        pipeline.begin(t)
-        writes(pipeline)
-        for early in ("250", "250", "250", "354"):
-            pipeline.receive(Reply.of(early))
+        pipeline, t = permitted(LARGE)
         pipeline.data_to_send()
         with pytest.raises(ProtocolViolation, match="before the end"):
             pipeline.receive(Reply.of(code))
@@ -216,12 +211,7 @@ class TestUnasked:
     @pytest.mark.rule("SRV-17")
     @pytest.mark.parametrize("code", ["250", "354"])
     def test_acceptance_while_content_is_written_is_not(self, code: str) -> None:
-        pipeline = Pipeline(pipelining=True)
-        t = transaction(recipients=2, body=LARGE)
-        pipeline.begin(t)
-        writes(pipeline)
-        for early in ("250", "250", "250", "354"):
-            pipeline.receive(Reply.of(early))
+        pipeline, t = permitted(LARGE)
         pipeline.data_to_send()
         with pytest.raises(ProtocolViolation, match="before the end"):
             pipeline.receive(Reply.of(code))
