@@ -27,21 +27,43 @@ class ConnectProxy:
         self.port = 0
         self._answer = answer
         self._tls = tls
+        self._carrying: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> ConnectProxy:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()
+        # A connection that is forgotten complains when memory is tidied up, which is in some later test.
+        for task in self._carrying:
+            task.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: one that the server of the standard library makes complains when it is cancelled.
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers = [writer]
+        try:
+            await self._carry(reader, writer, writers)
+        finally:
+            for each in writers:
+                each.transport.abort()
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, writers: list[asyncio.StreamWriter]
+    ) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             self.asked.append(head)
             port = int(head.split(b" ")[1].rpartition(b":")[2])
             there, to_there = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(to_there)
             for block in self._answer(head):
                 writer.write(block)
                 await writer.drain()
@@ -56,4 +78,7 @@ class ConnectProxy:
                 sink.close()
 
             await asyncio.gather(pump(reader, to_there, True), pump(there, writer, False))
-        writer.close()
+        for each in writers:
+            each.close()
+            with contextlib.suppress(OSError):
+                await each.wait_closed()

@@ -538,7 +538,12 @@ async def test_tls08_tls_is_done_on_a_socket_that_dial_gives(server: Any, author
         asked.append((host, port, timeout))
         sock = socket.socket()
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (HERE, server.port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (HERE, server.port))
+        except BaseException:
+            # The connection that is to replace another one is not needed in the end.
+            sock.close()
+            raise
         return sock
 
     async with to(

@@ -107,19 +107,22 @@ async def test_both_ends_of_tls_1_2_agree_on_tls_unique(authority: Authority) ->
     context = authority.server_context(HERE)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     seen: list[bytes | None] = []
+    served = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.append(writer.get_extra_info("ssl_object").get_channel_binding("tls-unique"))
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        served.set()
 
     async with await asyncio.start_server(serve, HERE, 0, ssl=context) as listening:
         port = listening.sockets[0].getsockname()[1]
         _, writer = await asyncio.open_connection(HERE, port, ssl=authority.client_context())
         ours = module.channel_bindings(writer.get_extra_info("ssl_object"))
         writer.close()
-        while not seen:
-            await asyncio.sleep(0.01)
+        await writer.wait_closed()
+        await served.wait()
     assert list(ours) == ["tls-unique", "tls-server-end-point"]
     assert ours["tls-unique"] == seen[0]
 
