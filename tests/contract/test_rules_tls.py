@@ -426,7 +426,7 @@ async def test_a_server_that_breaks_off_resumed_handshakes_gets_a_whole_one(
     faults = [Fault(at=at, do=end, times=None) for at in ("GREETING", "EHLO")] if how != "alert" else []
     async with ScriptedServer(tls=context, implicit_tls=mode == "implicit", faults=faults) as server:
         transporter = transport_to(
-            server, mode, authority, max_connections=1, max_messages=1, connection_wait=5, servername=HERE
+            server, mode, authority, max_connections=1, max_messages=1, connection_wait=200, servername=HERE
         )
         results = await ends(*(transporter.send_mail(mail(number)) for number in range(3)))
         assert [type(result) for result in results] == [SendResult] * 3
