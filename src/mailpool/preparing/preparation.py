@@ -82,16 +82,19 @@ class Preparation:
                     return self._seal(message, self._defaults)
         if isinstance(message, Sealed):
             return message
-        if isinstance(message, Merged) and (message.may_wait or self.hooks.are_there or not self._is_plain):
-            message = message.fields()
-        if isinstance(message, Merged) or (
-            self._is_plain and not self.hooks.are_there and not _may_wait(message)
-        ):
+        sealed: Sealed | None = None
+        if isinstance(message, Merged):
+            if self._is_plain and not (message.may_wait or self.hooks.are_there):
+                sealed = self._filled(message)
+                message = message.for_all
+            else:
+                message = message.fields()
+        elif self._is_plain and not self.hooks.are_there and not _may_wait(message):
             sealed = self._seal(message, self._defaults)
-            own = message.for_all if isinstance(message, Merged) else message
-            if not self._may_sign(own):
+        if sealed is not None:
+            if not self._may_sign(message):
                 return sealed
-            steps = self._signed(sealed, own, may_wait)
+            steps = self._signed(sealed, message, may_wait)
         else:
             steps = self._steps(message, may_wait)
         try:
@@ -165,23 +168,22 @@ class Preparation:
         """
         await self._threads.close(timeout)
 
+    def _filled(self, message: Merged) -> Sealed:
+        sealed = message.sealed(
+            now=self._now(),
+            token=_token,
+            hostname=self._hostname,
+            defaults=self._defaults,
+            access=self._access,
+            lenient=self._lenient,
+        )
+        return self._told(sealed)
+
     def _seal(
         self,
-        message: Mapping[str, Any] | Message | StdlibMessage | Merged,
+        message: Mapping[str, Any] | Message | StdlibMessage,
         defaults: Mapping[str, Any] | None,
     ) -> Sealed:
-        if isinstance(message, Merged):
-            now, name, access = self._now(), self._hostname, self._access
-            return self._told(
-                message.sealed(
-                    now=now,
-                    token=_token,
-                    hostname=name,
-                    defaults=defaults,
-                    access=access,
-                    lenient=self._lenient,
-                )
-            )
         sealed = seal(
             message,
             now=self._now(),

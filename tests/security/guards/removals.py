@@ -788,7 +788,11 @@ removal(
 removal(
     "FIL-09",
     "what a hook makes of a message is sealed by the same policy",
-    ("preparing/preparation.py", "            access=self._access,\n", ""),
+    (
+        "preparing/preparation.py",
+        "            defaults=defaults,\n            access=self._access,\n",
+        "            defaults=defaults,\n",
+    ),
 )
 removal(
     "FIL-07",

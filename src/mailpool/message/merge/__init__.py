@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .letter import MailMerge, Merged
-from .pattern import Markup
+from .markup import Markup
 
 __all__ = ["MailMerge", "Markup", "Merged"]

@@ -18,18 +18,6 @@ _brace: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _is_name: Final = re.compile(r"\w+(?:[ -]\w+)*").fullmatch
 
 
-class Markup(str):
-    """HTML, which goes into HTML as it is; every other value is escaped there. For what you wrote, not for input.
-
-    The ``Markup`` of MarkupSafe, which Jinja2 and Django use, does as well: what counts is the method ``__html__``.
-    """
-
-    __slots__ = ()
-
-    def __html__(self) -> str:
-        return str(self)
-
-
 class Pattern:
     """A text with placeholders: ``literals[0]``, the value of ``names[0]``, ``literals[1]``, and so on.
 

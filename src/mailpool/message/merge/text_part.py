@@ -25,13 +25,13 @@ class Values:
     ``one_line``  all is printable, so that no line ends in a value
     """
 
-    __slots__ = ("one_line", "plain", "texts")
+    __slots__ = ("one_line", "plain", "texts", "together")
 
     def __init__(self, texts: Mapping[str, str]) -> None:
-        together = "".join(texts.values())
         self.texts = texts
-        self.one_line = together.isprintable()
-        self.plain = self.one_line and together.isascii()
+        self.together = "".join(texts.values())
+        self.one_line = self.together.isprintable()
+        self.plain = self.one_line and self.together.isascii()
 
 
 def values_of(given: Mapping[str, Any], in_html: Collection[str]) -> tuple[Values, Values]:
@@ -42,7 +42,7 @@ def values_of(given: Mapping[str, Any], in_html: Collection[str]) -> tuple[Value
     """
     texts = {name: value if type(value) is str else as_text(name, value) for name, value in given.items()}
     text = Values(texts)
-    if not in_html or not _search_special("".join(texts.values())):
+    if not in_html or not _search_special(text.together):
         return text, text
     return text, Values(
         {
