@@ -304,3 +304,10 @@ def test_text_that_is_included_in_html_can_be_escaped() -> None:
     page = "<p>{% filter forceescape %}{% include 'footer.txt' %}{% endfilter %}"
     templates = Templates({"w.html": page, "footer.txt": "{{ name }}"})
     assert templates.message("w", {"name": "<b>"})["html"] == "<p>&lt;b&gt;"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path: Path) -> None:
+    for name, text in (("w.subject.txt", "Hello"), ("w.txt", "Grüße {{ n }}"), ("w.html", "<p>{{ n }}</p>")):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    message = Templates(tmp_path).message("w", {"n": "Anna"})
+    assert [message[name] for name in ("subject", "text", "html")] == ["Hello", "Grüße Anna", "<p>Anna</p>"]

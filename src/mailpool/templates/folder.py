@@ -64,7 +64,8 @@ class Templates:
         if isinstance(source, Mapping):
             loader = jinja2.DictLoader(source)
         else:
-            loader = jinja2.FileSystemLoader(os.fspath(source))
+            # Some editors begin a file with a byte order mark, which is no part of the text.
+            loader = jinja2.FileSystemLoader(os.fspath(source), encoding="utf-8-sig")
         #: Jinja2's own, to add filters and globals to.
         self.environment: Environment = kind(
             loader=loader,
