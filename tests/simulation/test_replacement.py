@@ -233,6 +233,30 @@ def test_p11_check_after_asks_for_a_noop(play: Any) -> None:
 
 
 @pytest.mark.rule("P-11")
+@pytest.mark.rule("P-14")
+def test_a_connection_that_has_just_been_opened_is_not_asked_before_its_first_message(play: Any) -> None:
+    """Asked, it was older than ``max_age`` when it answered: one connection after the other was opened for nothing."""
+
+    async def story(relay: Any) -> None:
+        await relay.ends(*relay.burst(3))
+        assert relay.transporter.stats().sent == 3
+
+    server = play(story, latency=0.3, check_after=0, max_age=0.5, max_connections=1, timeout=1_000)
+    assert len(server.connections) == 3
+
+
+@pytest.mark.rule("P-11")
+def test_an_idle_connection_that_never_had_a_message_is_asked(play: Any) -> None:
+    async def story(relay: Any) -> None:
+        relay.transporter.stats()
+        await asyncio.sleep(10)
+        await relay.send(0)
+
+    server = play(story, check_after=0, min_connections=1)
+    assert [line.partition(" ")[0] for line in server.commands()][1:3] == ["NOOP", "MAIL"]
+
+
+@pytest.mark.rule("P-11")
 @pytest.mark.rule("POL-05")
 @pytest.mark.parametrize("idle", [0.0, 0.5, 2, 50])
 @pytest.mark.parametrize("do", [close(), reset(), reply("421 4.4.2 gone")], ids=repr)

@@ -43,7 +43,7 @@ class Slot:
     open: bool = False
     leaving: bool = False  # takes no more messages, and closes when it is idle
     idle_since: float | None = None
-    checked: bool = False  # a NOOP has been answered since it was last used
+    checked: bool = False  # it has been asked, or has just been opened, since it was last used
     begun: int = 0  # messages so far
     alone: bool = False  # carries a message that travels alone
     remaining: float = math.inf  # messages that it may still begin

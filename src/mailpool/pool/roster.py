@@ -212,7 +212,11 @@ class Roster:
         log.debug("connection opened", extra={"connection": repr(connection)})
         self._notify("connection_opened", connection)
         self.update(slot)
+        # It has just answered: a message that waits is not kept waiting by another question.
+        slot.checked = True
         self._desk.run()
+        if slot in lane.idle:
+            slot.checked = False
 
     def _lifetime(self, lane: PoolLane) -> float:
         """How many messages a connection may carry.
