@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,12 @@ async def test_the_books_agree(authority: Authority, what: str, secure: bool, pi
     ways, count = WAYS[what]
     troubles = {way.mishap.trouble for way in ways if way.mishap is not None}
     tls = authority.server_context(HERE) if secure else None
-    open_before, tasks, clocks = descriptors(), asyncio.all_tasks(), timers()
+    open_before, tasks, clocks, threads = (
+        descriptors(),
+        asyncio.all_tasks(),
+        timers(),
+        threading.active_count(),
+    )
     async with (
         ScriptedServer(
             tls=tls, implicit_tls=secure, capabilities=("PIPELINING",) if pipelining else ()
@@ -92,4 +98,6 @@ async def test_the_books_agree(authority: Authority, what: str, secure: bool, pi
         assert tally == {"sent": count}
     assert asyncio.all_tasks() == tasks
     assert timers() == clocks
+    while threading.active_count() > threads:  # that of a look-up ends after it has told what it found
+        await asyncio.sleep(0.01)
     assert descriptors() == open_before

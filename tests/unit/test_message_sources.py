@@ -6,6 +6,7 @@ import base64
 import datetime
 import email
 import email.policy
+import gc
 import io
 import itertools
 import os
@@ -340,6 +341,7 @@ def test_what_is_read_once_waits_on_disk() -> None:
         for _ in range(400):
             yield bytes(100_000)
 
+    gc.collect()  # what other tests have left is not closed meanwhile
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else None
     tracemalloc.start()
     try:
@@ -352,7 +354,7 @@ def test_what_is_read_once_waits_on_disk() -> None:
     assert peak < 8_000_000
     del message
     if before is not None:
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_octets_of_the_caller_are_not_copied() -> None:

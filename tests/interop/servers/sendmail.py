@@ -42,6 +42,8 @@ O DeliveryMode=queueonly
 O MaxMessageSize=20971520
 O MaxRecipientsPerMessage={most_recipients}
 O MinFreeBlocks=1000
+O QueueLA=1000000
+O RefuseLA=1000000
 O DefaultUser=8:8
 O TrustedUser=root
 O SmtpGreetingMessage=$j Sendmail; $b
@@ -121,7 +123,10 @@ class Sendmail(RealServer):
         found: list[Delivery] = []
         # Until it is complete, the name begins with tf.
         for file in self._store.glob("qf*"):
-            text = file.read_text(errors="replace")
+            try:
+                text = file.read_text(errors="replace")
+            except FileNotFoundError:
+                continue  # it was refused in the end
             if message_id := _MESSAGE_ID.search(text):
                 found += [Delivery(message_id[1], recipient) for recipient in _RECIPIENT.findall(text)]
         return found
