@@ -178,7 +178,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
         cwd=tests.parent,
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:]
@@ -186,6 +186,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 
 @pytest.mark.interop
+@pytest.mark.timeout(1_200)  # hundreds of tests are run for it
 @pytest.mark.parametrize("reader", READERS[1:], ids=lambda reader: reader.name)
 def test_two_parsers_agree_on_the_messages_of_the_other_tests(reader: Reader, recorded: list[bytes]) -> None:
     assert len(recorded) > 1000

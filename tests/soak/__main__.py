@@ -27,8 +27,8 @@ from traffic import CANCELLED, MARKED, NOT_SENT, SENT, UNCERTAIN, Traffic, wrong
 
 # At first there is more to do: connections are opened, and memory finds its size.
 WARMING = 0.1
-# Where others use the machine, not even that is done after some seconds.
-BUSY = {"memory": (1.05, 16.0)}
+# Where others use the machine, not even that is done after some seconds. What each connection left would be far above.
+BUSY = {"memory": (1.05, 16.0), "descriptors": (1.2, 24), "tasks": (1.2, 24)}
 # How far the last third may be above the first: a factor, and what is added.
 BOUNDS = {"memory": (1.05, 3.0), "descriptors": (1.2, 6), "tasks": (1.2, 6), "latency": (2.0, 0.1)}
 UNITS = {"memory": "MiB", "descriptors": "", "tasks": "", "latency": "s, median"}
