@@ -278,6 +278,32 @@ async def test_a_table_from_a_pipe_is_refused_in_words(tmp_path: Path) -> None:
     assert "a pipe" in err
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+async def test_closed_standard_streams_end_no_batch(people: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.csv"
+    async with ScriptedServer() as server:
+        arguments = [
+            *send("--csv", str(people), "--text", "x"),
+            "--url",
+            url_of(server),
+            "--report",
+            str(report),
+        ]
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', sys.executable, "-m", "mailpool.cli", *arguments
+        )  # fmt: skip
+        async with asyncio.timeout(200):
+            assert await process.wait() == 0
+        assert len(server.messages) == 20
+    assert report.read_text().count(",accepted,") == 20
+
+
+async def test_a_terminal_that_cannot_show_a_letter_ends_nothing() -> None:
+    arguments = send("--to", "b@example.com", "--text", "Grüße 中", "--dry-run", "--url", "smtp://localhost")
+    status, out, _ = await mailpool(*arguments, PYTHONIOENCODING="ascii")
+    assert (status, "Gr\\xfc" in out) == (0, True)
+
+
 @pytest.mark.parametrize("command", ["send", "verify"])
 async def test_a_certificate_that_is_not_there_is_told_in_words(command: str) -> None:
     arguments = (
