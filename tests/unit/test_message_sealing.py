@@ -920,3 +920,12 @@ def test_content_does_not_depend_on_how_the_recipient_is_given() -> None:
         ["Bob <b@y>"],
     ]
     assert len({octets(sealed(to=form)) for form in forms}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("Bcc", "c@z.example"), ("resent-BCC", "c@z.example"), ("X-A", 17)]
+)
+def test_a_further_header_shows_no_hidden_recipient_and_is_text(name: str, value: Any) -> None:
+    with pytest.raises(MessageError) as caught:
+        sealed(text="x").with_header(name, value)
+    assert caught.value.field == name

@@ -53,9 +53,15 @@ class Sealed:
     def with_header(self, name: str, value: str) -> Sealed:
         """The same message with one more header field before the others; the rest is not read.
 
-        Raises ``MessageError`` when the name is none, or the value holds a line break.
+        Raises ``MessageError`` when the name is none or Bcc, or the value is no text or holds a line break.
         """
         field = field_name(name, "header")
+        if field.lower() in ("bcc", "resent-bcc"):
+            raise MessageError(
+                f"{field}: everybody would read it; hidden recipients stand in the envelope only", field=field
+            )
+        if not isinstance(value, str):
+            raise MessageError(f"{field}: give text, not {type(value).__name__}", field=field)
         return replace(self, content=with_head(fold_text(field, value, field).encode("ascii"), self.content))
 
     def with_content(self, octets: bytes) -> Sealed:
