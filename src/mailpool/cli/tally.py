@@ -122,6 +122,7 @@ class Tally:
         self.broken: OSError | None = None
         self.missing: list[str] = []
         self._report = report
+        self._writer = csv.writer(report) if report is not None else None
         self._write(_HEADER)
 
     def add(self, line: Line) -> None:
@@ -134,10 +135,10 @@ class Tally:
             self.missing.append(_as_csv(line.cells))
 
     def _write(self, cells: tuple[object, ...]) -> None:
-        if self._report is None or self.broken is not None:
+        if self._report is None or self._writer is None or self.broken is not None:
             return
         try:
-            self._report.write(_as_csv(cells) + "\r\n")
+            self._writer.writerow(cells)
             self._report.flush()
         except OSError as error:
             self.broken = error
