@@ -44,14 +44,17 @@ def _for_proxies(tls: TLSOptions, paths: ssl.DefaultVerifyPaths) -> ssl.SSLConte
 
 
 def _build(tls: TLSOptions, option: str = "tls") -> ssl.SSLContext:
+    loading = "ca_data" if tls.ca_file is None else f"ca_file {tls.ca_file!r}"
     try:
         context = ssl.create_default_context(cafile=tls.ca_file, cadata=tls.ca_data)
         if tls.cert_file is not None:
+            loading = f"cert_file {tls.cert_file!r}"
+            if tls.key_file is not None:
+                loading += f" with key_file {tls.key_file!r}"
             context.load_cert_chain(tls.cert_file, tls.key_file, tls.key_password)
     except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"{option}: a certificate or key cannot be loaded: {error}", option=option
-        ) from error
+        reason = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else error
+        raise ConfigurationError(f"{option}.{loading} cannot be loaded: {reason}", option=option) from error
     # A name in the subject proves nothing (RFC 9525 §2).
     context.hostname_checks_common_name = False
     context.minimum_version = ssl.TLSVersion[tls.min_version.replace(".", "_")]
