@@ -72,6 +72,34 @@ def test_a_ticket_that_the_server_knows_no_more_is_replaced(
     assert reused == [False, True, True] * 3
 
 
+def test_a_server_that_breaks_off_each_resumed_handshake_is_offered_no_more_sessions(
+    authority: Authority,
+) -> None:
+    server, client = server_of(authority, ssl.TLSVersion.TLSv1_3), ResumingContext(authority.client_context())
+    offered = []
+    for _ in range(20):
+        connection = connect(client, server)
+        offered.append(connection.session_reused)
+        if connection.session_reused:
+            client.forget_session()  # it ended before there was a reply
+        else:
+            client.keep_session(connection)
+    assert offered == [False, True] * 3 + [False] * 14
+
+
+def test_one_that_breaks_off_now_and_then_is_offered_them_on(authority: Authority) -> None:
+    server, client = server_of(authority, ssl.TLSVersion.TLSv1_3), ResumingContext(authority.client_context())
+    offered = []
+    for number in range(20):
+        connection = connect(client, server)
+        offered.append(connection.session_reused)
+        if number % 4 == 2:
+            client.forget_session()
+        else:
+            client.keep_session(connection)
+    assert offered == [False, *[True, True, False, True] * 5][:20]
+
+
 def test_a_session_of_another_context_is_not_taken(authority: Authority) -> None:
     server = server_of(authority, ssl.TLSVersion.TLSv1_3)
     client, with_a_proxy = ResumingContext(authority.client_context()), authority.client_context()

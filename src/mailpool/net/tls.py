@@ -64,6 +64,10 @@ def _build(tls: TLSOptions, option: str = "tls") -> ssl.SSLContext:
     return context
 
 
+# So many sessions may be lent in vain, one after the other; then a server is taken not to want any.
+_MOST_IN_VAIN = 3
+
+
 class ResumingContext(ssl.SSLContext):
     """Stands before another context and lends each new connection the session of the last.
 
@@ -73,11 +77,13 @@ class ResumingContext(ssl.SSLContext):
 
     inner: ssl.SSLContext
     _session: ssl.SSLSession | None
+    _in_vain: int  # lent since the last one that was of use
 
     def __new__(cls, inner: ssl.SSLContext) -> ResumingContext:
         context = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
         context.inner = inner
         context._session = None
+        context._in_vain = 0
         return context
 
     def __init__(self, inner: ssl.SSLContext) -> None:
@@ -112,7 +118,10 @@ class ResumingContext(ssl.SSLContext):
         """
         if not self.has_made(ssl_object):
             return  # it is of the TLS with a proxy
-        if self._session is not None and getattr(ssl_object, "session_reused", False):
+        reused = getattr(ssl_object, "session_reused", False)
+        if reused:
+            self._in_vain = 0
+        if (reused and self._session is not None) or self._in_vain >= _MOST_IN_VAIN:
             return
         session = getattr(ssl_object, "session", None)
         if session is not None and session.has_ticket:
@@ -120,7 +129,9 @@ class ResumingContext(ssl.SSLContext):
 
     def forget_session(self) -> None:
         """Let the next handshake be a whole one: what the last session opened did not come to a reply."""
-        self._session = None
+        if self._session is not None:
+            self._session = None
+            self._in_vain += 1
 
 
 # What no retry mends: the two sides will disagree in the same way next time.
