@@ -7,6 +7,7 @@ enhanced code, text and phase; its first row that fits decides, and where none d
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -276,6 +277,8 @@ TABLE: tuple[Row, ...] = (
 _TOO_MANY_RECIPIENTS = "The server takes fewer recipients at once: set max_recipients."
 
 
+# Asked three times for one refusal, and a server has few ways to refuse.
+@functools.lru_cache(maxsize=32)
 def classify(reply: Reply, phase: Phase) -> Meaning:
     """What a reply means.
 
