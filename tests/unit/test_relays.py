@@ -159,5 +159,5 @@ def test_ready_options_are_changed_by_nothing_that_would_be_lost(
 ) -> None:
     ready = Options(host="a.example.org")
     with pytest.raises(ConfigurationError, match=name) as caught:
-        create_transport([ready] if several else ready, **{name: value})  # type: ignore[list-item]
+        create_transport([ready] if several else ready, **{name: value})
     assert caught.value.option == name

@@ -80,10 +80,11 @@ def test_a_server_that_breaks_off_each_resumed_handshake_is_offered_no_more_sess
     for _ in range(20):
         connection = connect(client, server)
         offered.append(connection.session_reused)
+        client.keep_session(connection)
         if connection.session_reused:
             client.forget_session()  # it ended before there was a reply
         else:
-            client.keep_session(connection)
+            client.opened(connection)
     assert offered == [False, True] * 3 + [False] * 14
 
 
@@ -93,10 +94,11 @@ def test_one_that_breaks_off_now_and_then_is_offered_them_on(authority: Authorit
     for number in range(20):
         connection = connect(client, server)
         offered.append(connection.session_reused)
+        client.keep_session(connection)
         if number % 4 == 2:
             client.forget_session()
         else:
-            client.keep_session(connection)
+            client.opened(connection)
     assert offered == [False, *[True, True, False, True] * 5][:20]
 
 

@@ -55,6 +55,7 @@ class Opening:
             session = await self._shake_hands(credentials, context, login)
             # The end may come in one read with the last reply: under TLS it does.
             self._raise_if_over(Phase.EHLO if credentials is None else Phase.AUTH)
+            context.opened(connection.transport_info("ssl_object"))
         except SendError as error:
             if isinstance(error, ProtocolError):
                 # What a server says out of turn today it may not say tomorrow.

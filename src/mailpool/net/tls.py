@@ -118,14 +118,18 @@ class ResumingContext(ssl.SSLContext):
         """
         if not self.has_made(ssl_object):
             return  # it is of the TLS with a proxy
-        reused = getattr(ssl_object, "session_reused", False)
-        if reused:
-            self._in_vain = 0
-        if (reused and self._session is not None) or self._in_vain >= _MOST_IN_VAIN:
+        if self._in_vain >= _MOST_IN_VAIN:
+            return
+        if self._session is not None and getattr(ssl_object, "session_reused", False):
             return
         session = getattr(ssl_object, "session", None)
         if session is not None and session.has_ticket:
             self._session = session
+
+    def opened(self, ssl_object: Any) -> None:
+        """A connection has been opened to its end: if it resumed a session, that was of use."""
+        if self.has_made(ssl_object) and getattr(ssl_object, "session_reused", False):
+            self._in_vain = 0
 
     def forget_session(self) -> None:
         """Let the next handshake be a whole one: what the last session opened did not come to a reply."""
